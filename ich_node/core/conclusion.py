@@ -1,0 +1,108 @@
+"""From scores to an outcome, and from several readings to the one that leads. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ich_node.vocabulary import SERIOUSNESS, Location, Outcome, Reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """Operating points on the study score: below `low` negative, from `high` on positive."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high <= 1:
+            raise ValueError(f"thresholds must satisfy 0 <= low <= high <= 1, got {self.low} and {self.high}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceScore:
+    """The score of one image, 0 to 1."""
+
+    sop_instance_uid: str
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What the network said about one candidate, in the words of the node; slices run from foot to head."""
+
+    study: float
+    locations: Mapping[Location, float]
+    slices: tuple[SliceScore, ...]
+    key_instances: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """What of a series was read; lengths in mm. `image_numbers`: SOP Instance UID to the scanner's number."""
+
+    series_uid: str
+    series_number: str
+    series_description: str
+    slices: int
+    covered_mm: float
+    first_mm: float
+    last_mm: float
+    image_numbers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One reading's result: everything that a report says about it.
+
+    `scores` and `extent` are None where nothing was analyzed. `notes` are further words for the reader, each
+    a sentence out of the vocabulary.
+    """
+
+    outcome: Outcome
+    reason: Reason | None = None
+    further_reasons: tuple[Reason, ...] = ()
+    scores: Scores | None = None
+    location: Location | None = None
+    extent: Extent | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def key_instances(self) -> tuple[str, ...]:
+        """Images to look at first: only where a bleed is suspected or in doubt."""
+        if self.scores is None or self.outcome not in (Outcome.POSITIVE, Outcome.INDETERMINATE):
+            return ()
+        return self.scores.key_instances
+
+
+def conclude(scores: Scores, thresholds: Thresholds, *, extent: Extent, notes: Sequence[str] = ()) -> Finding:
+    """Turn scores into a finding: between the two thresholds lies doubt, and doubt is never negative."""
+    outcome = _outcome_of(scores.study, thresholds)
+    location = None
+    if outcome is Outcome.POSITIVE:
+        location = max(scores.locations, key=lambda place: scores.locations[place])
+    return Finding(outcome=outcome, scores=scores, location=location, extent=extent, notes=tuple(notes))
+
+
+def _outcome_of(score: float, thresholds: Thresholds) -> Outcome:
+    if score >= thresholds.high:
+        return Outcome.POSITIVE
+    # written so that a score that is no number (NaN compares false) lands in doubt, not in negative
+    return Outcome.NEGATIVE if score < thresholds.low else Outcome.INDETERMINATE
+
+
+def not_judged(reasons: Sequence[Reason], *, extent: Extent | None = None) -> Finding:
+    """A declined or failed finding; the first reason in order of precedence is the decisive one."""
+    first, *others = sorted(reasons, key=lambda reason: reason.rank)
+    outcome = Outcome.FAILED if first is Reason.MODEL_FAILED else Outcome.DECLINED
+    return Finding(outcome=outcome, reason=first, further_reasons=tuple(others), extent=extent)
+
+
+def leading(findings: Sequence[Finding]) -> Finding:
+    """The finding that speaks for the study: the most serious outcome, the higher score among equals."""
+    return min(
+        findings,
+        key=lambda finding: (
+            SERIOUSNESS.index(finding.outcome),
+            -(finding.scores.study if finding.scores else 0.0),
+        ),
+    )
