@@ -1,0 +1,50 @@
+"""Structured JSON log lines on standard error; keys from an allow-list: no patient's data can slip in."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+ALLOWED_KEYS = frozenset(
+    {
+        # who and what, never a patient: `study` is the row's number in our own database
+        "event", "level", "time", "process", "study", "revision", "delivery", "destination", "peer",
+        "address", "outcome", "reason", "stage", "seconds", "attempt", "attempts", "device", "bundle",
+        "status", "error", "count", "bytes", "state", "run", "port", "host", "pid", "exit_status",
+        "next_in_s", "free_mb", "mode", "ae_title", "signal", "job",
+    }
+)  # fmt: skip
+
+
+def _only_allowed_keys(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    return {key: value for key, value in event.items() if key in ALLOWED_KEYS}
+
+
+def configure(process: str) -> None:
+    """Log as JSON lines, each naming this process; other libraries only from warnings on, by type alone."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            _only_allowed_keys,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+    # libraries may print header values in their messages: a patient's name must not come out that way
+    logging.getLogger().handlers[:] = [logging.NullHandler()]
+    for chatty in ("pydicom", "pynetdicom", "apscheduler", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
+
+
+def logger() -> structlog.stdlib.BoundLogger:
+    """The log of this process; the first argument of a call is the event's name (`study.completed`)."""
+    bound: structlog.stdlib.BoundLogger = structlog.get_logger()
+    return bound
