@@ -1,0 +1,27 @@
+"""When to try again: exponential back-off with jitter and an end. Pure; the jitter comes in as a number."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How often and how far apart; seconds."""
+
+    attempts: int
+    first_s: float
+    longest_s: float
+
+
+def next_attempt_at(
+    policy: RetryPolicy, *, attempts_made: int, now: datetime, jitter: float = 0.0
+) -> datetime | None:
+    """The time of the next attempt, or None where the attempts are used up.
+
+    `jitter` in 0..1 stretches the pause by up to a quarter: what failed together shall not return together.
+    """
+    if attempts_made >= policy.attempts:
+        return None
+    # the exponent is bounded: 2.0 ** 2000 would overflow
+    pause_s = min(policy.longest_s, policy.first_s * 2.0 ** min(attempts_made - 1, 32))
+    return now + timedelta(seconds=pause_s * (1 + jitter / 4))

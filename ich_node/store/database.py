@@ -1,0 +1,109 @@
+"""Open the database: SQLite by default, PostgreSQL by URL; transactions that cannot half happen."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from ich_node.errors import DatabaseAway, UsageError
+from ich_node.store.tables import installation
+
+SQLITE_WAIT_MS = 30_000
+
+
+class Database:
+    """One engine for one process; never handed over a fork."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _engine(url)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction that commits as a whole or not at all; raises DatabaseAway where none can be had."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise DatabaseAway(f"the database does not answer ({type(error.orig).__name__})") from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise DatabaseAway("the connection to the database broke") from error
+            raise
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    if (path := url.removeprefix("sqlite:///")) and ":memory:" not in path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": SQLITE_WAIT_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # we begin transactions ourselves, see below
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"busy_timeout={SQLITE_WAIT_MS}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin_immediate(connection: Connection) -> None:
+        # a deferred transaction that reads, then writes, fails at once where another one wrote meanwhile
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _migrations_folder() -> Path:
+    package = Path(__file__).parents[1]
+    checkout = package.parent / "migrations"
+    return checkout if (checkout / "env.py").is_file() else package / "migrations"
+
+
+def alembic_config(url: str) -> Config:
+    """Alembic's configuration without an ini file; works from a checkout and from a wheel."""
+    config = Config()
+    config.set_main_option("script_location", str(_migrations_folder()).replace("%", "%%"))
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    return config
+
+
+def migrate(database: Database, *, new_uid: str, now: datetime) -> None:
+    """Bring the schema to the newest revision and give a new installation its UID; harmless to repeat."""
+    command.upgrade(alembic_config(database.url), "head")
+    with database.transaction() as connection:
+        if connection.execute(select(installation.c.uid)).scalar() is None:
+            connection.execute(insert(installation).values(id=1, uid=new_uid, created_at=now))
+
+
+def require_current(database: Database) -> None:
+    """Refuse a database whose schema is not the newest, with what to do."""
+    newest = ScriptDirectory.from_config(alembic_config(database.url)).get_current_head()
+    with database.transaction() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    if found != newest:
+        raise UsageError(
+            f"the database is at revision {found or 'none'}, this version needs {newest}: "
+            "run `ich-node migrate`"
+        )
+
+
+def installation_uid(connection: Connection) -> str:
+    """The UID of this installation, written once by `migrate`."""
+    uid: str = connection.execute(select(installation.c.uid)).scalar_one()
+    return uid

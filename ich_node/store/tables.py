@@ -1,0 +1,276 @@
+"""The tables, with named constraints and UTC times; Alembic's revisions in `migrations/` build the same."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from ich_node.core.states import BundleState, DeliveryState, RunState, StudyState
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware time, kept as UTC; a naive one is refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        # SQLite has no zone: naive UTC text, whose order is the order of time
+        return dialect.type_descriptor(DateTime(timezone=dialect.name != "sqlite"))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("times in the database are aware")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _one_of(column: str, values: Iterable[str]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} in ({listed})", name=column)
+
+
+def _id() -> Column[int]:
+    return Column("id", Integer, primary_key=True)
+
+
+def _reference(table: str, *, nullable: bool = False) -> Column[int]:
+    name = {"studies": "study_id", "reports": "report_id", "readings": "reading_id"}[table]
+    return Column(name, ForeignKey(f"{table}.id"), nullable=nullable, index=True)
+
+
+UID = String(64)
+
+installation = Table(
+    "installation",
+    metadata,
+    _id(),
+    Column("uid", UID, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    CheckConstraint("id = 1", name="single_row"),
+)
+
+associations = Table(
+    "associations",
+    metadata,
+    _id(),
+    Column("receiver", String(255), nullable=False),  # host:port of the receiver that holds it
+    Column("calling_ae_title", String(16), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("opened_at", UTCDateTime, nullable=False),
+    Column("closed_at", UTCDateTime),
+    Index(None, "closed_at"),
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    _id(),
+    Column("study_uid", UID, nullable=False, unique=True),
+    Column("patient_id", String(255), nullable=False, default=""),
+    Column("accession_number", String(255), nullable=False, default="", index=True),
+    Column("state", String(16), nullable=False),
+    Column("outcome", String(16)),
+    Column("reason", String(32)),
+    Column("revision", Integer, nullable=False, default=1),
+    Column("conflict", Boolean, nullable=False, default=False),
+    Column("first_instance_at", UTCDateTime, nullable=False),  # of this revision
+    Column("last_instance_at", UTCDateTime, nullable=False),
+    Column("ready_at", UTCDateTime),
+    Column("finished_at", UTCDateTime),
+    Column("forgotten_at", UTCDateTime),  # when its images went
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_attempt_at", UTCDateTime),
+    Column("lease_holder", String(255)),
+    Column("lease_until", UTCDateTime),
+    Column("lease_token", Integer, nullable=False, default=0),  # fences off a worker that lost its lease
+    _one_of("state", StudyState),
+    Index(None, "state", "next_attempt_at"),
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    _id(),
+    _reference("studies"),
+    Column("association_id", ForeignKey("associations.id"), index=True),
+    Column("series_uid", UID, nullable=False),
+    Column("sop_instance_uid", UID, nullable=False),
+    Column("sop_class_uid", UID, nullable=False),
+    Column("transfer_syntax_uid", UID, nullable=False),
+    Column("sha256", String(64), nullable=False),  # of the bytes of the data set as received
+    Column("bytes", Integer, nullable=False),
+    Column("file", String(255), nullable=False),  # below the archive folder
+    Column("in_use", Boolean, nullable=False, default=True),  # False: a second content under the same UID
+    Column("received_at", UTCDateTime, nullable=False),
+    UniqueConstraint("sop_instance_uid", "sha256"),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    _id(),
+    Column("file", String(255), nullable=False, unique=True),
+    Column("reason", String(32), nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("calling_ae_title", String(16), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("received_at", UTCDateTime, nullable=False),
+)
+
+refused_callers = Table(
+    "refused_callers",
+    metadata,
+    _id(),
+    Column("calling_ae_title", String(64), nullable=False),
+    Column("called_ae_title", String(64), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("count", Integer, nullable=False, default=1),
+    Column("last_at", UTCDateTime, nullable=False),
+    UniqueConstraint("calling_ae_title", "called_ae_title", "address"),
+)
+
+readings = Table(
+    "readings",
+    metadata,
+    _id(),
+    _reference("studies"),
+    Column("revision", Integer, nullable=False),
+    Column("series_uid", UID),
+    Column("outcome", String(16), nullable=False),
+    Column("reason", String(32)),
+    Column("leading", Boolean, nullable=False),
+    Column("bundle_sha256", String(64)),
+    Column("device", String(255)),
+    Column("result", JSON, nullable=False),  # scores, location, key images, extent, notes, seconds
+    Column("read_at", UTCDateTime, nullable=False),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    _id(),
+    _reference("studies"),
+    Column("revision", Integer, nullable=False),
+    Column("kind", String(8), nullable=False),  # SR or SC
+    Column("sop_class_uid", UID, nullable=False),
+    Column("sop_instance_uid", UID, nullable=False, unique=True),
+    Column("series_uid", UID, nullable=False),
+    Column("content", LargeBinary, nullable=False),  # the file to send; a retry sends the same bytes
+    Column("created_at", UTCDateTime, nullable=False),
+    UniqueConstraint("study_id", "revision", "kind"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _id(),
+    _reference("reports"),
+    Column("destination", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_attempt_at", UTCDateTime),
+    Column("last_error", String(255)),
+    Column("sent_at", UTCDateTime),
+    Column("lease_holder", String(255)),
+    Column("lease_until", UTCDateTime),
+    Column("lease_token", Integer, nullable=False, default=0),
+    UniqueConstraint("report_id", "destination"),
+    _one_of("state", DeliveryState),
+    Index(None, "state", "destination", "next_attempt_at"),
+)
+
+history = Table(
+    "history",
+    metadata,
+    _id(),
+    _reference("studies"),
+    Column("at", UTCDateTime, nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("detail", JSON, nullable=False, default=dict),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    _id(),
+    _reference("studies"),
+    Column("hemorrhage", String(16), nullable=False),
+    Column("location", String(16)),
+    Column("reader", String(64), nullable=False),
+    Column("read_at", UTCDateTime, nullable=False),
+    Column("saw_result", Boolean),
+    Column("confidence", Float),
+    Column("imported_at", UTCDateTime, nullable=False),
+    UniqueConstraint("study_id", "reader", "read_at"),
+    _one_of("hemorrhage", ("present", "absent", "undetermined")),
+)
+
+bundles = Table(
+    "bundles",
+    metadata,
+    _id(),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("folder", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("parent_sha256", String(64)),
+    Column("metrics", JSON, nullable=False, default=dict),
+    Column("gate", JSON, nullable=False, default=dict),  # the last verdict of the gate on it
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("promoted_at", UTCDateTime),
+    _one_of("state", BundleState),
+)
+
+training_runs = Table(
+    "training_runs",
+    metadata,
+    _id(),
+    Column("state", String(16), nullable=False),
+    Column("requested_at", UTCDateTime, nullable=False),
+    Column("started_at", UTCDateTime),
+    Column("finished_at", UTCDateTime),
+    Column("folder", Text, nullable=False),
+    Column("message", Text, nullable=False, default=""),
+    Column("parent_sha256", String(64)),
+    Column("bundle_sha256", String(64)),
+    Column("lease_holder", String(255)),
+    Column("lease_until", UTCDateTime),
+    _one_of("state", RunState),
+)
