@@ -1,0 +1,178 @@
+"""The outbox: one row for each report and destination, from pending to its visible end."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
+
+from ich_node.core.states import DeliveryEvent, DeliveryState, next_delivery_state
+from ich_node.errors import LeaseLost
+from ich_node.store.history import append
+from ich_node.store.tables import deliveries, reports
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """A report under way to a destination, held under a lease."""
+
+    delivery_id: int
+    study_id: int
+    destination: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    content: bytes
+    attempts: int
+    holder: str
+    token: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """Where one report for one destination stands."""
+
+    delivery_id: int
+    destination: str
+    kind: str
+    revision: int
+    state: DeliveryState
+    attempts: int
+    next_attempt_at: datetime | None
+    last_error: str | None
+    sent_at: datetime | None
+
+
+def add_deliveries(
+    connection: Connection, report_id: int, destinations: Iterable[str], *, now: datetime
+) -> None:
+    """Put a report into the outbox of each destination."""
+    for destination in destinations:
+        connection.execute(
+            insert(deliveries).values(
+                report_id=report_id, destination=destination, state=DeliveryState.PENDING, next_attempt_at=now
+            )
+        )
+
+
+def claim_delivery(
+    connection: Connection, destination: str, *, holder: str, lease_s: float, now: datetime
+) -> Parcel | None:
+    """Take the delivery of one destination that has waited longest; at most one process gets it."""
+    free = and_(
+        deliveries.c.state == DeliveryState.PENDING,
+        deliveries.c.destination == destination,
+        deliveries.c.next_attempt_at <= now,
+        or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until < now),
+    )
+    oldest = (
+        select(deliveries.c.id).where(free).order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(1)
+    ).with_for_update(skip_locked=True)
+    taken = connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id == oldest.scalar_subquery(), free)
+        .values(
+            lease_holder=holder,
+            lease_until=now + timedelta(seconds=lease_s),
+            lease_token=deliveries.c.lease_token + 1,
+            attempts=deliveries.c.attempts + 1,
+        )
+        .returning(deliveries.c.id, deliveries.c.report_id, deliveries.c.attempts, deliveries.c.lease_token)
+    ).one_or_none()
+    if taken is None:
+        return None
+    report = connection.execute(select(reports).where(reports.c.id == taken.report_id)).one()
+    return Parcel(
+        delivery_id=taken.id,
+        study_id=report.study_id,
+        destination=destination,
+        sop_class_uid=report.sop_class_uid,
+        sop_instance_uid=report.sop_instance_uid,
+        content=report.content,
+        attempts=taken.attempts,
+        holder=holder,
+        token=taken.lease_token,
+    )
+
+
+def mark_sent(connection: Connection, parcel: Parcel, *, now: datetime) -> None:
+    """The destination answered with success; raises LeaseLost where the row has passed on."""
+    state = next_delivery_state(DeliveryState.PENDING, DeliveryEvent.ACCEPTED)
+    _update_claimed(connection, parcel, state=state, sent_at=now, last_error=None, next_attempt_at=None)
+    append(connection, parcel.study_id, "report.sent", now=now, destination=parcel.destination)
+
+
+def postpone_delivery(connection: Connection, parcel: Parcel, *, error: str, until: datetime) -> None:
+    """Wait for the next attempt; raises LeaseLost where the row has passed on."""
+    state = next_delivery_state(DeliveryState.PENDING, DeliveryEvent.POSTPONED)
+    _update_claimed(connection, parcel, state=state, last_error=error[:255], next_attempt_at=until)
+
+
+def give_up_delivery(connection: Connection, parcel: Parcel, *, error: str, now: datetime) -> None:
+    """End a delivery without success, visibly; raises LeaseLost where the row has passed on."""
+    state = next_delivery_state(DeliveryState.PENDING, DeliveryEvent.GIVEN_UP)
+    _update_claimed(connection, parcel, state=state, last_error=error[:255], next_attempt_at=None)
+    append(
+        connection,
+        parcel.study_id,
+        "report.not_sent",
+        now=now,
+        destination=parcel.destination,
+        error=error[:255],
+    )
+
+
+def send_again(connection: Connection, study_id: int, *, now: datetime) -> int:
+    """Put the deliveries of a study's newest revision back into the outbox; returns how many."""
+    newest = select(func.max(reports.c.revision)).where(reports.c.study_id == study_id).scalar_subquery()
+    rows = connection.execute(
+        select(deliveries.c.id, deliveries.c.state)
+        .join(reports, reports.c.id == deliveries.c.report_id)
+        .where(
+            reports.c.study_id == study_id,
+            reports.c.revision == newest,
+            deliveries.c.state != DeliveryState.PENDING,
+        )
+    ).all()
+    for row in rows:
+        state = next_delivery_state(DeliveryState(row.state), DeliveryEvent.SENT_AGAIN)
+        connection.execute(
+            update(deliveries)
+            .where(deliveries.c.id == row.id)
+            .values(state=state, attempts=0, next_attempt_at=now, last_error=None)
+        )
+    if rows:
+        append(connection, study_id, "report.sent_again", now=now, count=len(rows))
+    return len(rows)
+
+
+def deliveries_of(connection: Connection, study_id: int) -> list[Delivery]:
+    """Where the reports of a study stand, the newest revision first."""
+    rows = connection.execute(
+        select(
+            deliveries.c.id.label("delivery_id"),
+            deliveries.c.destination,
+            reports.c.kind,
+            reports.c.revision,
+            deliveries.c.state,
+            deliveries.c.attempts,
+            deliveries.c.next_attempt_at,
+            deliveries.c.last_error,
+            deliveries.c.sent_at,
+        )
+        .join(reports, reports.c.id == deliveries.c.report_id)
+        .where(reports.c.study_id == study_id)
+        .order_by(reports.c.revision.desc(), deliveries.c.id)
+    )
+    return [Delivery(**{**row._mapping, "state": DeliveryState(row.state)}) for row in rows]
+
+
+def _update_claimed(connection: Connection, parcel: Parcel, **values: object) -> None:
+    ours = and_(
+        deliveries.c.id == parcel.delivery_id,
+        deliveries.c.state == DeliveryState.PENDING,
+        deliveries.c.lease_holder == parcel.holder,
+        deliveries.c.lease_token == parcel.token,
+    )
+    freed = {**values, "lease_holder": None, "lease_until": None}
+    if connection.execute(update(deliveries).where(ours).values(freed)).rowcount != 1:
+        raise LeaseLost

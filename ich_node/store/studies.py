@@ -1,0 +1,346 @@
+"""Statements about associations, studies and their instances. Take a connection, return frozen records."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
+
+from ich_node.core.completion import Arrival
+from ich_node.core.states import StudyEvent, StudyState, next_study_state
+from ich_node.errors import LeaseLost
+from ich_node.store.history import append
+from ich_node.store.tables import associations, instances, studies
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewInstance:
+    """An instance whose file is already safe on the disk."""
+
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    patient_id: str
+    accession_number: str
+    sha256: str
+    bytes: int
+    file: str
+    association_id: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredInstance:
+    """An instance in the archive; `in_use` is False for a second content under the same UID."""
+
+    sop_instance_uid: str
+    series_uid: str
+    sop_class_uid: str
+    sha256: str
+    file: str
+    in_use: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """The row of one study."""
+
+    id: int
+    study_uid: str
+    patient_id: str
+    accession_number: str
+    state: StudyState
+    outcome: str | None
+    reason: str | None
+    revision: int
+    conflict: bool
+    first_instance_at: datetime
+    last_instance_at: datetime
+    ready_at: datetime | None
+    finished_at: datetime | None
+    forgotten_at: datetime | None
+    attempts: int
+    lease_holder: str | None
+    lease_until: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The right to work on a study until the lease ends; the token fences off whoever held it before."""
+
+    study: Study
+    holder: str
+    token: int
+
+
+_STUDY_COLUMNS = [studies.c[name] for name in Study.__dataclass_fields__]
+
+
+def open_association(
+    connection: Connection, *, receiver: str, calling_ae_title: str, address: str, now: datetime
+) -> int:
+    """Note that an association has begun; returns its number."""
+    statement = insert(associations).values(
+        receiver=receiver, calling_ae_title=calling_ae_title, address=address, opened_at=now
+    )
+    key = connection.execute(statement).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def close_association(connection: Connection, association_id: int, *, now: datetime) -> None:
+    """Note that an association has ended, however it ended."""
+    connection.execute(update(associations).where(associations.c.id == association_id).values(closed_at=now))
+
+
+def close_associations_of(connection: Connection, receiver: str, *, now: datetime) -> int:
+    """Close what an earlier life of this receiver left open; returns how many."""
+    open_ones = and_(associations.c.receiver == receiver, associations.c.closed_at.is_(None))
+    return connection.execute(update(associations).where(open_ones).values(closed_at=now)).rowcount
+
+
+def find_instances(connection: Connection, sop_instance_uid: str) -> list[StoredInstance]:
+    """All contents that came under one SOP Instance UID, the first one first."""
+    columns = [instances.c[name] for name in StoredInstance.__dataclass_fields__]
+    statement = select(*columns).where(instances.c.sop_instance_uid == sop_instance_uid)
+    return [StoredInstance(**row._mapping) for row in connection.execute(statement.order_by(instances.c.id))]
+
+
+def instances_of(connection: Connection, study_id: int) -> list[StoredInstance]:
+    """The instances in use of a study, in a fixed order that is not the order of arrival."""
+    columns = [instances.c[name] for name in StoredInstance.__dataclass_fields__]
+    statement = select(*columns).where(instances.c.study_id == study_id, instances.c.in_use)
+    rows = connection.execute(statement.order_by(instances.c.sop_instance_uid))
+    return [StoredInstance(**row._mapping) for row in rows]
+
+
+def add_instance(
+    connection: Connection, new: NewInstance, *, in_use: bool, now: datetime, conflict: bool = False
+) -> int:
+    """Add an instance to its study, opening or reopening the study; returns the study's id.
+
+    Patients that differ within one study are a conflict too; nothing is merged by guess.
+    """
+    study = find_study(connection, new.study_uid)
+    study_id = _begin_study(connection, new, now) if study is None else study.id
+    connection.execute(
+        insert(instances).values(
+            study_id=study_id,
+            association_id=new.association_id,
+            series_uid=new.series_uid,
+            sop_instance_uid=new.sop_instance_uid,
+            sop_class_uid=new.sop_class_uid,
+            transfer_syntax_uid=new.transfer_syntax_uid,
+            sha256=new.sha256,
+            bytes=new.bytes,
+            file=new.file,
+            in_use=in_use,
+            received_at=now,
+        )
+    )
+    if study is not None:
+        _continue_study(connection, study, now)
+        conflict = conflict or new.patient_id != study.patient_id
+    if conflict and not (study and study.conflict):
+        connection.execute(update(studies).where(studies.c.id == study_id).values(conflict=True))
+        append(connection, study_id, "study.conflict", now=now)
+    return study_id
+
+
+def replace_instance(connection: Connection, sop_instance_uid: str, *, keep_sha256: str) -> None:
+    """Of the contents under one UID, take the named one into use and no other."""
+    same_uid = instances.c.sop_instance_uid == sop_instance_uid
+    connection.execute(update(instances).where(same_uid).values(in_use=instances.c.sha256 == keep_sha256))
+
+
+def _begin_study(connection: Connection, new: NewInstance, now: datetime) -> int:
+    key = connection.execute(
+        insert(studies).values(
+            study_uid=new.study_uid,
+            patient_id=new.patient_id,
+            accession_number=new.accession_number,
+            state=StudyState.RECEIVING,
+            first_instance_at=now,
+            last_instance_at=now,
+        )
+    ).inserted_primary_key
+    assert key is not None
+    append(connection, int(key[0]), "study.begun", now=now)
+    return int(key[0])
+
+
+def _continue_study(connection: Connection, study: Study, now: datetime) -> None:
+    values: dict[str, object] = {
+        "state": next_study_state(study.state, StudyEvent.INSTANCE_STORED),
+        "last_instance_at": now,
+    }
+    if study.state is not StudyState.RECEIVING:
+        # whoever works on it works on too little: the lease ends here and its token is void
+        values |= {"lease_holder": None, "lease_until": None, "lease_token": studies.c.lease_token + 1}
+    if study.state is StudyState.FINISHED:
+        values |= {
+            "revision": study.revision + 1,
+            "first_instance_at": now,
+            "attempts": 0,
+            "forgotten_at": None,
+        }
+        append(connection, study.id, "study.reopened", now=now, revision=study.revision + 1)
+    connection.execute(update(studies).where(studies.c.id == study.id).values(values))
+
+
+def find_study(connection: Connection, study_uid: str) -> Study | None:
+    return _one_study(connection, studies.c.study_uid == study_uid)
+
+
+def get_study(connection: Connection, study_id: int) -> Study | None:
+    return _one_study(connection, studies.c.id == study_id)
+
+
+def list_studies(connection: Connection, *, limit: int = 50) -> list[Study]:
+    """The newest studies first."""
+    statement = select(*_STUDY_COLUMNS).order_by(studies.c.id.desc()).limit(limit)
+    return [_study(row._mapping) for row in connection.execute(statement)]
+
+
+def _one_study(connection: Connection, condition: object) -> Study | None:
+    row = connection.execute(select(*_STUDY_COLUMNS).where(condition)).one_or_none()  # type: ignore[arg-type]
+    return None if row is None else _study(row._mapping)
+
+
+def _study(row: object) -> Study:
+    values = dict(row)  # type: ignore[call-overload]
+    return Study(**{**values, "state": StudyState(values["state"])})
+
+
+def arrivals(connection: Connection) -> list[tuple[int, Arrival]]:
+    """What is known of every study that is being received, for the decision whether it is whole."""
+    open_per_study = (
+        select(instances.c.study_id, func.count(func.distinct(associations.c.id)).label("open"))
+        .join(associations, associations.c.id == instances.c.association_id)
+        .where(associations.c.closed_at.is_(None))
+        .group_by(instances.c.study_id)
+        .subquery()
+    )
+    statement = (
+        select(
+            studies.c.id,
+            studies.c.first_instance_at,
+            studies.c.last_instance_at,
+            func.coalesce(open_per_study.c.open, 0),
+        )
+        .outerjoin(open_per_study, open_per_study.c.study_id == studies.c.id)
+        .where(studies.c.state == StudyState.RECEIVING)
+    )
+    return [
+        (row[0], Arrival(first_instance_at=row[1], last_instance_at=row[2], open_associations=row[3]))
+        for row in connection.execute(statement)
+    ]
+
+
+def mark_ready(
+    connection: Connection, study_id: int, *, quiet_since: datetime, by_deadline: bool, now: datetime
+) -> bool:
+    """Queue a study unless another instance came after `quiet_since`; returns whether it was queued."""
+    still = and_(
+        studies.c.id == study_id,
+        studies.c.state == StudyState.RECEIVING,
+        or_(studies.c.last_instance_at == quiet_since, by_deadline),  # type: ignore[arg-type]
+    )
+    values = {
+        "state": next_study_state(StudyState.RECEIVING, StudyEvent.COMPLETED),
+        "ready_at": now,
+        "next_attempt_at": now,
+        "attempts": 0,
+    }
+    done = connection.execute(update(studies).where(still).values(values)).rowcount == 1
+    if done:
+        append(connection, study_id, "study.completed", now=now, by_deadline=by_deadline)
+    return done
+
+
+def ask_again(connection: Connection, study: Study, *, now: datetime) -> None:
+    """Queue a study for another reading, as a new revision where it had its outcome."""
+    connection.execute(
+        update(studies)
+        .where(studies.c.id == study.id)
+        .values(
+            state=next_study_state(study.state, StudyEvent.ASKED_AGAIN),
+            revision=study.revision + (study.state is StudyState.FINISHED),
+            ready_at=now,
+            next_attempt_at=now,
+            attempts=0,
+            lease_holder=None,
+            lease_until=None,
+            lease_token=studies.c.lease_token + 1,
+        )
+    )
+    append(connection, study.id, "study.asked_again", now=now)
+
+
+def claim_study(connection: Connection, *, holder: str, lease_s: float, now: datetime) -> Claim | None:
+    """Take the study that has waited longest; at most one worker gets it, on SQLite and PostgreSQL alike."""
+    free = and_(
+        studies.c.state == StudyState.READY,
+        studies.c.next_attempt_at <= now,
+        or_(studies.c.lease_until.is_(None), studies.c.lease_until < now),
+    )
+    # SQLite ignores SKIP LOCKED, but there a writer is alone anyhow (BEGIN IMMEDIATE)
+    oldest = (
+        select(studies.c.id).where(free).order_by(studies.c.ready_at, studies.c.id).limit(1)
+    ).with_for_update(skip_locked=True)
+    statement = (
+        update(studies)
+        .where(studies.c.id == oldest.scalar_subquery(), free)
+        .values(
+            lease_holder=holder,
+            lease_until=now + timedelta(seconds=lease_s),
+            lease_token=studies.c.lease_token + 1,
+            attempts=studies.c.attempts + 1,
+        )
+        .returning(*_STUDY_COLUMNS, studies.c.lease_token)
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        return None
+    values = dict(row._mapping)
+    token = values.pop("lease_token")
+    return Claim(study=_study(values), holder=holder, token=token)
+
+
+def extend_lease(connection: Connection, claim: Claim, *, lease_s: float, now: datetime) -> None:
+    """Say that the holder is alive; raises LeaseLost where the row has passed on."""
+    _update_claimed(connection, claim, lease_until=now + timedelta(seconds=lease_s))
+
+
+def postpone_study(connection: Connection, claim: Claim, *, until: datetime, now: datetime) -> None:
+    """Give a study back for another attempt; raises LeaseLost where the row has passed on."""
+    _update_claimed(connection, claim, lease_holder=None, lease_until=None, next_attempt_at=until)
+    append(connection, claim.study.id, "study.postponed", now=now, attempt=claim.study.attempts)
+
+
+def finish_study(
+    connection: Connection, claim: Claim, *, outcome: str, reason: str | None, now: datetime
+) -> None:
+    """Give a study its outcome; raises LeaseLost where the row has passed on: nothing is said twice."""
+    _update_claimed(
+        connection,
+        claim,
+        state=next_study_state(StudyState.READY, StudyEvent.CONCLUDED),
+        outcome=outcome,
+        reason=reason,
+        finished_at=now,
+        lease_holder=None,
+        lease_until=None,
+    )
+    append(connection, claim.study.id, "study.finished", now=now, outcome=outcome, reason=reason)
+
+
+def _update_claimed(connection: Connection, claim: Claim, **values: object) -> None:
+    ours = and_(
+        studies.c.id == claim.study.id,
+        studies.c.state == StudyState.READY,
+        studies.c.lease_holder == claim.holder,
+        studies.c.lease_token == claim.token,
+    )
+    if connection.execute(update(studies).where(ours).values(values)).rowcount != 1:
+        raise LeaseLost
