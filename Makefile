@@ -1,0 +1,30 @@
+# Two commands are the whole set-up: `make demo` and `make test`. `make` alone lists all of them.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: help demo test check clean
+
+help: ## list the targets, a line each
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml deploy/constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt \
+		--editable '.[analysis,postgresql,dev]'
+	touch $@
+
+demo: $(INSTALLED) ## the whole node on two synthetic head CTs, against a stand-in PACS
+	$(BIN)/ich-node demo $(ARGS)
+
+test: check ## lint, types, import rules, then every test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED) ## format, lint, types and import rules
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+clean: ## remove what was installed and built
+	rm -rf .venv build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis

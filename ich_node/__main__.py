@@ -1,0 +1,5 @@
+"""`python -m ich_node` is the console script `ich-node`."""
+
+from ich_node.cli import main
+
+main()

@@ -1,0 +1,89 @@
+"""Run every process of the node on one machine and start anew what dies; may start processes and nothing else."""
+
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+
+from ich_node.log import logger
+from ich_node.settings import environment_for_children
+
+PROCESSES = ("receive", "work", "deliver", "schedule")
+CALM_S = 60.0  # a process that lived this long starts again at once
+LONGEST_PAUSE_S = 30.0
+STOP_WITHIN_S = 20.0
+
+
+@dataclass(kw_only=True)
+class _Child:
+    command: str
+    settings_file: Path | None
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    not_before: float = 0.0
+    quick_deaths: int = 0
+
+    def start(self) -> None:
+        arguments = [sys.executable, "-m", "ich_node", self.command]
+        self.process = subprocess.Popen(arguments, env=environment_for_children(self.settings_file))
+        self.started_at = monotonic()
+        logger().info("process.started", job=self.command, pid=self.process.pid)
+
+    def look(self) -> None:
+        """Start the process if it is not there; one that keeps dying waits longer each time."""
+        if self.process is None:
+            if monotonic() >= self.not_before:
+                self.start()
+            return
+        status = self.process.poll()
+        if status is None:
+            return
+        self.quick_deaths = 0 if monotonic() - self.started_at > CALM_S else self.quick_deaths + 1
+        pause_s = min(LONGEST_PAUSE_S, 0.5 * 2.0 ** min(self.quick_deaths, 10)) if self.quick_deaths else 0.0
+        logger().error("process.died", job=self.command, exit_status=status, next_in_s=pause_s)
+        self.process, self.not_before = None, monotonic() + pause_s
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, seconds: float) -> None:
+        if self.process is None:
+            return
+        try:
+            self.process.wait(max(0.1, seconds))
+        except subprocess.TimeoutExpired:
+            # leases and durable writes make this safe: what was in work is taken up again
+            self.process.kill()
+            self.process.wait()
+
+
+def stop_on_signal() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+
+    def _set(number: int, _frame: FrameType | None) -> None:
+        logger().info("process.stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, _set)
+    signal.signal(signal.SIGINT, _set)
+    return stop
+
+
+def run(settings_file: Path | None, stop: threading.Event) -> None:
+    """Keep all processes running until `stop`; then let each finish what it holds, within 20 seconds."""
+    children = [_Child(command=command, settings_file=settings_file) for command in PROCESSES]
+    while not stop.is_set():
+        for child in children:
+            child.look()
+        stop.wait(0.2)
+    for child in children:
+        child.stop()
+    end = monotonic() + STOP_WITHIN_S
+    for child in children:
+        child.wait(end - monotonic())
