@@ -4,12 +4,14 @@ Rules of the ward: doubt is never negative, and a negative never says "no hemorr
 Code meanings are ASCII: they are written into studies whose character set may be ISO_IR 6.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 PRODUCT = "ICH node"
 MANUFACTURER = "ICH node project"
 DISCLAIMER = "Research software. Not for diagnostic use."
+PRELIMINARY = "Preliminary: made by software, not verified by a physician."
 READ_AS_USUAL = "Read as usual."
 NOT_LOOKED_FOR = (
     "Not looked for: subdural, epidural, subarachnoid or intraventricular bleeding alone, "
@@ -95,6 +97,11 @@ class Reason(StrEnum):
         return _REASON_SENTENCES[self]
 
     @property
+    def meaning(self) -> str:
+        """The reason as a code meaning: at most 64 characters (VR LO)."""
+        return _SHORT_MEANINGS.get(self, self.sentence.rstrip("."))
+
+    @property
     def rank(self) -> int:
         """Position in the order of precedence; the lower one decides."""
         return _RANKS[self]
@@ -126,6 +133,16 @@ _REASON_SENTENCES = {
     Reason.BETTER_CANDIDATE: "Another series of the same acquisition was read instead.",
 }
 
+# where the sentence is longer than a code meaning may be
+_SHORT_MEANINGS = {
+    Reason.NO_IDENTITY: "An identifying UID is absent or malformed",
+    Reason.REJECTED: "The images were rejected at their source",
+    Reason.DERIVED: "The images are derived",
+    Reason.CONFLICT: "Identifiers contradict each other",
+    Reason.OUT_OF_SCOPE: "Outside what the algorithm was made for",
+    Reason.TOO_FEW_SLICES: "Too few slices",
+}
+
 _RANKS = {reason: rank for rank, reason in enumerate(Reason)}
 
 
@@ -152,7 +169,7 @@ SERIES_DESCRIPTIONS = {
 FINDING_SENTENCES = {
     Outcome.POSITIVE: "Suspected intracerebral hemorrhage",
     Outcome.NEGATIVE: "No intracerebral hemorrhage detected by the algorithm",
-    Outcome.INDETERMINATE: "Indeterminate: the algorithm neither suspects nor dismisses an intracerebral hemorrhage",
+    Outcome.INDETERMINATE: "Indeterminate: the algorithm neither suspects nor dismisses a hemorrhage",
     Outcome.DECLINED: "Not analyzed",
     Outcome.FAILED: "Not analyzed: no analysis took place because of a fault of this software",
 }
@@ -185,7 +202,7 @@ def private(value: str, meaning: str) -> Code:
 
 def reason_code(reason: Reason) -> Code:
     """The code of a reason: its value is the reason itself (16 characters at most, VR SH)."""
-    return private(reason.value, reason.sentence.rstrip("."))
+    return private(reason.value, reason.meaning)
 
 
 TITLE_WITH_REGION = Code(value="126000", scheme="DCM", meaning="Imaging Measurement Report")
@@ -214,3 +231,72 @@ SITES = {
     Location.LOBAR: private("ICH-LOBAR", "Lobar brain"),
     Location.SUBTENTORIAL: private("ICH-SUBTENT", "Subtentorial brain"),
 }
+
+ALGORITHM_NAME = "Intracerebral hemorrhage on non-contrast head CT"
+ALGORITHM_ROLE = "Algorithm that produced the finding"
+SCANNER_ROLE = "Acquisition equipment of the source images"
+
+
+def finding_sentence(outcome: Outcome, location: Location | None) -> str:
+    """The first sentence of a report: what was found, and where."""
+    place = f", {LOCATION_WORDS[location]}" if location else ""
+    return f"{FINDING_SENTENCES[outcome]}{place}."
+
+
+def score_sentence(score: float, *, low: float, high: float) -> str:
+    """The uncalibrated score of a study and how it was judged; all three from 0 to 1."""
+    return (
+        f"Score {score:.3f} on a scale from 0 to 1, not a calibrated probability "
+        f"(suspected from {high:.3f}, not detected below {low:.3f})."
+    )
+
+
+def probability_sentence(probability: float, *, prevalence: float, low: float, high: float) -> str:
+    """The calibrated probability of a study, with the prevalence that it holds for; all from 0 to 1."""
+    return (
+        f"Probability {percent(probability)} %, calibrated for a prevalence of {percent(prevalence)} % "
+        f"(suspected from {percent(high)} %, not detected below {percent(low)} %)."
+    )
+
+
+def percent(fraction: float) -> str:
+    """A fraction as percent with one decimal: the one rounding that every part of a report shares."""
+    return f"{100 * fraction:.1f}"
+
+
+NO_SCORE_SENTENCE = "The algorithm gave no usable score."
+
+
+def series_words(series_number: str) -> str:
+    return f"series {series_number}" if series_number else "a series without number"
+
+
+def key_images_sentence(series_number: str, image_numbers: Sequence[str]) -> str:
+    """The images to look at first, by the numbers that the scanner wrote."""
+    return f"Look first at {series_words(series_number)}, {_counted('image', image_numbers)}."
+
+
+def _counted(noun: str, names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"{noun} {names[0]}"
+    return f"{noun}s {', '.join(names[:-1])} and {names[-1]}"
+
+
+def read_sentence(series_number: str, *, slices: int, covered_mm: float) -> str:
+    """Which series was read, and how much of it."""
+    return f"Read: {series_words(series_number)}, {slices} slices over {covered_mm:.0f} mm."
+
+
+def not_read_sentence(series_number: str, *, instances: int) -> str:
+    """Which series was not judged."""
+    return f"Not judged: {series_words(series_number)}, {instances} image{'' if instances == 1 else 's'}."
+
+
+def bundle_sentence(name: str, software_version: str) -> str:
+    """What read the study."""
+    return f"{PRODUCT} {software_version}, model {name}."
+
+
+def replaces_sentence(revision: int) -> str:
+    """That an earlier report about this study no longer holds."""
+    return f"Revision {revision}: replaces the earlier report of this software about this study."
