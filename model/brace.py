@@ -16,7 +16,9 @@ FOREGROUND = 3 / 255  # the authors' binarization: above 3 of 255, about 1 HU
 EROSION_RADIUS = 2  # of 256 pixels; the authors' 3 of 512, a little more against thicker braces
 SMALLEST_HEAD = 0.003  # share of the picture: a vertex slice of 30 mm in a 250 mm field is 0.011
 SOLID = 0.17  # largest inner radius over the root of the area: a disk has 0.56, a headrest's arc under 0.1
-THICK = 0.06  # of the head's root area: what is thicker than this is no brace
+THICK = 0.06  # inner radius, of the head's root area: what is thicker is no brace
+LEAST_SCALE = 0.3  # of the picture's side: a small slice of the vertex does not make its brace thick
+RIVAL = 0.5  # of the head's area: thick pieces beyond it mean that we do not know which one is the head
 ARM = 0.30  # of the head's root area: longer thin attached pieces are braces, shorter ones noses and ears
 
 
@@ -36,7 +38,7 @@ class BraceResult:
 def remove_brace(picture: Picture) -> BraceResult:
     """Find the head in a slice in window units (H, W), 0..1, without the brace that holds it.
 
-    A guard keeps the whole slice where something as thick as a body part would be removed.
+    A guard keeps the whole slice where pieces as thick as a body part would be removed.
     """
     factor = max(1, max(picture.shape) // WORKING_PIXELS)
     foreground = _shrink(picture, factor) > FOREGROUND
@@ -44,10 +46,13 @@ def remove_brace(picture: Picture) -> BraceResult:
     head = _largest_solid(_erode(foreground, EROSION_RADIUS))
     if head is None:
         return BraceResult(mask=np.zeros(picture.shape, dtype=bool), tripped=False)
-    scale = float(np.sqrt(head.sum()))
+    scale = max(float(np.sqrt(head.sum())), LEAST_SCALE * max(foreground.shape))
     mask = _restore(foreground, _cut_arms(head, scale))
-    if _holds_thick(foreground & ~mask, scale):
+    thick = _thick_pieces(foreground & ~mask, THICK * scale)
+    if thick.sum() > RIVAL * head.sum():
         return BraceResult(mask=np.ones(picture.shape, dtype=bool), tripped=True)
+    if thick.any():  # a cheek, an orbit, a piece of skull base: cut off by the erosion, but no brace
+        mask = _restore(foreground, mask | thick)
     return BraceResult(mask=_enlarge(mask, factor, picture.shape), tripped=False)
 
 
@@ -86,16 +91,15 @@ def _inner_radius(mask: Mask) -> float:
 
 
 def _largest_solid(eroded: Mask) -> Mask | None:
-    """Return the largest component that is no thin arc, filled; None where there is none."""
+    """Return the component that encloses most and is no thin arc, filled; None where there is none."""
     components = label(eroded, connectivity=1)
     areas = np.bincount(components.ravel())
     areas[0] = 0
-    for number in np.argsort(-areas)[:5]:
-        if areas[number] < SMALLEST_HEAD * eroded.size:
-            return None
-        component = _fill(components == number)
-        if _inner_radius(component) >= SOLID * np.sqrt(component.sum()):
-            return component
+    candidates = [_fill(components == n) for n in np.argsort(-areas)[:3] if areas[n] > 0]
+    for candidate in sorted(candidates, key=np.count_nonzero, reverse=True):
+        area = np.count_nonzero(candidate)
+        if area >= SMALLEST_HEAD * eroded.size and _inner_radius(candidate) >= SOLID * np.sqrt(area):
+            return candidate
     return None
 
 
@@ -137,10 +141,11 @@ def _between(mask: Mask) -> Mask:
     return spans(mask, 0) & spans(mask, 1)
 
 
-def _holds_thick(removed: Mask, scale: float) -> bool:
-    """Tell whether a removed piece is as thick and large as a part of a body."""
+def _thick_pieces(removed: Mask, radius: float) -> Mask:
+    """Return the pieces of what would be removed that are thicker than any brace."""
     components = label(_erode(removed, EROSION_RADIUS), connectivity=1)
     areas = np.bincount(components.ravel())
     areas[0] = 0
-    suspects = np.flatnonzero(areas > (THICK * scale) ** 2)
-    return any(_inner_radius(components == n) > THICK * scale for n in suspects)
+    suspects = np.flatnonzero(areas > radius**2)
+    thick = [n for n in suspects if _inner_radius(components == n) + EROSION_RADIUS > radius]
+    return np.isin(components, thick)

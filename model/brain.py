@@ -67,7 +67,7 @@ def _brain_area_mm2(hu: Slice, spacing_mm: tuple[float, float], *, windowed: boo
     small = _mean_blocks(hu, steps)
     pixel_mm2 = float(np.prod([s * k for s, k in zip(spacing_mm, steps, strict=True)]))
     bone = small >= (WINDOWED_BONE_HU if windowed else BONE_HU)
-    shell = ndimage.binary_closing(np.pad(bone, 4), iterations=2)[4:-4]  # sutures, thin orbital roofs
+    shell = ndimage.binary_closing(np.pad(bone, 4), iterations=2)[4:-4, 4:-4]  # sutures, thin orbital roofs
     inside = _enclosed(shell)
     compartments, count = ndimage.label(inside)
     if count == 0:
