@@ -105,7 +105,7 @@ def _draw_frame(build: Build, rng: np.random.Generator) -> _Frame:
 
 
 def _space(frame: _Frame, rng: np.random.Generator) -> Space:
-    """Lay head coordinates over the voxels: rotated, moved, and bent a little so that no head is symmetric."""
+    """Lay head coordinates over the voxels: rotated, moved, bent a little: no head is symmetric."""
     step = frame.pixel_mm * 2
     line = (np.arange(_DRAWN, dtype=np.float32) - (_DRAWN - 1) / 2) * step
     z = frame.first_z_mm + frame.spacing_mm * np.arange(frame.slices, dtype=np.float32)
@@ -156,7 +156,7 @@ def _home(space: Space, tissue: Array, plan: Plan, subtentorial: bool) -> NDArra
     """Where the bleed may spread: brain on its own side of the falx and of the tentorium."""
     lower = below_tentorium(space) > 0.5
     same_side = (space.x * np.sign(plan.center[0]) > -1) | lower
-    return (tissue > 0.5) & (lower == subtentorial) & same_side
+    return np.asarray((tissue > 0.5) & (lower == subtentorial) & same_side, dtype=np.bool_)
 
 
 def _lay_headrest(hu: Array, frame: _Frame, skin: Array, rng: np.random.Generator) -> None:

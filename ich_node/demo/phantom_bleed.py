@@ -1,4 +1,4 @@
-"""The bleed of the head phantom: where bleeds of each location lie, and how blood looks. Pure functions over arrays."""
+"""The bleed of the head phantom: where bleeds of each location lie, how blood looks. Pure functions."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -27,7 +27,7 @@ class Plan:
 
 
 def plan_bleed(location: Location, rng: np.random.Generator) -> Plan:
-    """Draw place, size and looks of a bleed. Small ones are as likely as in the clinic: volumes are log-uniform."""
+    """Draw place, size and looks of a bleed. Volumes are log-uniform: small ones are common."""
     volume = float(np.exp(rng.uniform(np.log(3), np.log(30))))
     if location == "subtentorial":
         volume = min(volume, 16.0)

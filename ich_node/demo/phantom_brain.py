@@ -1,4 +1,4 @@
-"""Brain of the head phantom: cortex, nuclei, ventricles, cisterns, falx, tentorium, calcifications. Pure functions."""
+"""Brain of the head phantom: cortex, nuclei, ventricles, cisterns, dura, calcifications. Pure functions."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ Point = tuple[float, float, float]
 
 
 def below_tentorium(space: Space) -> Array:
-    """Share 0..1 of each voxel that lies in the posterior fossa: behind the petrous ridges, under the tentorium."""
+    """Measure the share 0..1 of each voxel behind the petrous ridges and under the tentorium."""
     side = np.abs(space.x)
     tent = 5 - 0.48 * side - 0.4 * np.clip(space.y - 30, 0, None)
     behind = ramp(space.y - (0 + 0.45 * side), 2)
@@ -40,7 +40,8 @@ def _sulci(space: Space, build: Build, depth: Array, gyri: Array) -> Array:
     """Clefts that follow the zero surface of a smooth noise, wide at the surface and closed at depth."""
     wide = 0.06 + 0.15 * build.atrophy
     reach = np.sqrt(1 - np.clip(depth / (10 + 6 * build.atrophy), 0, 1))
-    return inside(np.abs(gyri) - wide * reach, 0.16) * ramp(reach - 0.1, 0.2)
+    width: Array = np.abs(gyri) - wide * reach
+    return inside(width, 0.16) * ramp(reach - 0.1, 0.2)
 
 
 def _cerebrum(space: Space, build: Build, depth: Array, gyri: Array) -> Array:
@@ -51,7 +52,8 @@ def _cerebrum(space: Space, build: Build, depth: Array, gyri: Array) -> Array:
     insula = inside(np.abs(np.abs(space.x) - 42) - 3, 2) * inside(np.abs(space.y + 4) - 20, 3)
     insula = insula * inside(np.abs(space.z - 4) - 14, 3)
     gray = np.maximum(np.maximum(cortex, middle), insula)
-    return build.white + (build.gray - build.white) * gray
+    hu: Array = build.white + (build.gray - build.white) * gray
+    return hu
 
 
 def _cerebellum(space: Space, build: Build, rng: np.random.Generator) -> Array:
@@ -59,7 +61,8 @@ def _cerebellum(space: Space, build: Build, rng: np.random.Generator) -> Array:
     deep = inside(ellipsoid(space, (0, 42, -36), (30, 15, 12)), 6)
     stem = inside(np.sqrt(space.x**2 + (space.y - 14) ** 2) - 17, 3)
     core = np.maximum(deep, stem)
-    return build.gray - 1 + folia * (1 - core) * 2.0 - core * (build.gray - build.white) * 0.6
+    hu: Array = build.gray - 1 + folia * (1 - core) * 2.0 - core * (build.gray - build.white) * 0.6
+    return hu
 
 
 def _paint_nuclei(hu: Array, space: Space, build: Build) -> None:

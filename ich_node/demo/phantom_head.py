@@ -47,7 +47,7 @@ def draw_build(rng: np.random.Generator) -> Build:
 
 @dataclass(frozen=True, kw_only=True)
 class Surfaces:
-    """Signed distances in mm, below 0 inside: the cavity of the skull, its vault alone, the outside of the head."""
+    """Signed distances in mm, below 0 inside: the cavity of the skull, its vault alone, the skin."""
 
     cavity: Array
     vault: Array
@@ -73,7 +73,7 @@ def surfaces(space: Space, build: Build, rng: np.random.Generator) -> Surfaces:
 
 
 def _floor(space: Space, rng: np.random.Generator) -> Array:
-    """Height of the skull base: anterior, middle and posterior fossa, petrous ridges, clivus, foramen magnum."""
+    """Height of the skull base: three fossae, petrous ridges, clivus, foramen magnum."""
     side = np.abs(space.x)
     ridge = space.y - (1 + np.float32(0.52) * side)
     bumps = smooth_noise(rng, space.x.shape, space.voxel_mm, 18)

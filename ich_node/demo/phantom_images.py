@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ich_node.demo.phantom import FIRST_TRAINING_SEED, LOCATIONS, HeadPhantom, Location, head_phantom
+from ich_node.demo.phantom import FIRST_TRAINING_SEED, LOCATIONS, HeadPhantom, head_phantom
+from ich_node.demo.phantom_bleed import Location
 
 COLUMNS = ("path", "subject", "hemorrhage", "location", "other_finding", "split")
 BOX_COLUMNS = ("path", "x_min", "y_min", "x_max", "y_max")
@@ -47,7 +48,7 @@ def split_of(subject: str) -> str:
 
 
 def write_study(seed: int, folder: Path, *, size: int = 256) -> list[SliceRow]:
-    """Draw the phantom of a seed and write its slices as PNG under `folder`; slices of mere air are left out."""
+    """Draw the phantom of a seed and write its slices as PNG under `folder`, those of mere air left out."""
     phantom = head_phantom(seed, bleed_of(seed), size=size)
     subject = f"phantom{seed:07d}"
     (folder / "images" / subject).mkdir(parents=True, exist_ok=True)

@@ -1,16 +1,17 @@
-"""The space in which a head phantom is drawn: coordinates in mm, smooth noise, soft edges. Touches nothing but arrays."""
+"""The space in which a head phantom is drawn: coordinates in mm, smooth noise, soft edges. Pure functions."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """Head coordinates of every voxel, in mm, in the patient's axes: x to the left, y to the back, z to the vertex.
+    """Head coordinates of every voxel in mm: x to the patient's left, y to the back, z to the vertex.
 
     The origin lies between the basal ganglia. Arrays have the shape (N, H, W), foot to head.
     """
@@ -25,7 +26,7 @@ class Space:
         return Space(x=self.x[box], y=self.y[box], z=self.z[box], voxel_mm=self.voxel_mm)
 
     def ball(self, center: tuple[float, float, float], radius: float) -> tuple[slice, slice, slice]:
-        """Return the box of voxels that holds a ball of head coordinates; empty slices where it lies outside."""
+        """Return the box of voxels that holds a ball of head coordinates; empty where it lies outside."""
         reach = radius + 6.0  # the head is rotated by at most 15 degrees and bent by a few mm
         middle = tuple(n // 2 for n in self.x.shape)
         here = np.array([axis[middle] for axis in (self.z, self.y, self.x)])
@@ -45,7 +46,7 @@ def _box(
 
 
 def space_axes(space: Space) -> NDArray[np.float64]:
-    """Measure the rotation from voxel axes (z, y, x in mm) to head axes by secants through the whole space."""
+    """Measure the rotation from voxel axes (z, y, x in mm) to head axes by secants through the space."""
     middle = [n // 2 for n in space.x.shape]
     columns = []
     for axis, step in enumerate(space.voxel_mm):
@@ -62,7 +63,7 @@ def _spline_weights(n: int, step_mm: float, pitch_mm: float) -> Array:
     away = np.abs(at[:, None] - np.arange(int(at[-1]) + 4, dtype=np.float32)[None, :])
     near = 2 / 3 - away**2 + away**3 / 2
     far = np.clip(2 - away, 0, None) ** 3 / 6
-    return np.where(away < 1, near, far).astype(np.float32)
+    return np.asarray(np.where(away < 1, near, far), dtype=np.float32)
 
 
 def smooth_noise(
@@ -75,7 +76,9 @@ def smooth_noise(
     wz, wy, wx = (_spline_weights(n, mm, wave_mm / 2) for n, mm in zip(shape, voxel_mm, strict=True))
     nodes = rng.standard_normal((wz.shape[1], wy.shape[1], wx.shape[1]), dtype=np.float32)
     field = np.matmul(np.matmul(wy, np.tensordot(wz, nodes, axes=1)), wx.T)
-    return (field / np.float32(0.33)).astype(np.float32)  # a B-spline of unit noise has a deviation near 0.33
+    return np.asarray(
+        field / np.float32(0.33), dtype=np.float32
+    )  # a B-spline of unit noise has a deviation near 0.33
 
 
 def ellipsoid(space: Space, center: tuple[float, float, float], radii: tuple[float, float, float]) -> Array:
@@ -85,12 +88,12 @@ def ellipsoid(space: Space, center: tuple[float, float, float], radii: tuple[flo
         + ((space.y - np.float32(center[1])) / np.float32(radii[1])) ** 2
         + ((space.z - np.float32(center[2])) / np.float32(radii[2])) ** 2
     )
-    return (np.sqrt(scaled) - 1) * np.float32(min(radii))
+    return np.asarray((np.sqrt(scaled) - 1) * np.float32(min(radii)), dtype=np.float32)
 
 
 def inside(distance: Array, edge_mm: float = 1.0) -> Array:
     """Turn a signed distance into a share 0..1 of the voxel that lies inside."""
-    return np.clip(np.float32(0.5) - distance / np.float32(edge_mm), 0, 1)
+    return np.asarray(np.clip(0.5 - distance / np.float32(edge_mm), 0, 1), dtype=np.float32)
 
 
 def blend(hu: Array, share: Array, value: Array | float) -> None:
@@ -100,4 +103,4 @@ def blend(hu: Array, share: Array, value: Array | float) -> None:
 
 def ramp(value: Array, width: float) -> Array:
     """Rise from 0 to 1 around 0, over about `width` to each side."""
-    return np.clip(np.float32(0.5) + value / np.float32(2 * width), 0, 1)
+    return np.asarray(np.clip(0.5 + value / np.float32(2 * width), 0, 1), dtype=np.float32)

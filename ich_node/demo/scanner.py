@@ -1,0 +1,141 @@
+"""A CT scanner: makes the series of a head CT from a phantom and sends studies by C-STORE (network)."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from socket import IPPROTO_TCP, TCP_NODELAY
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.events import Event
+
+from ich_node.demo.ct_images import AXIAL, Exam, Series, ct_image, derived_uid, made_up_exam
+from ich_node.demo.phantom import HeadPhantom
+from ich_node.errors import DeliveryFailed
+
+_LONGEST_PDU = 131072
+_TOPOGRAM = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)  # lateral view: columns to the back, rows to the foot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """What became of one instance; `status` is None where the peer gave no answer (PS3.7 C)."""
+
+    sop_instance_uid: str
+    status: int | None
+
+
+def scan(phantom: HeadPhantom, *, started: datetime | None = None) -> list[Dataset]:
+    """Make the study of a phantom: a localizer, then the head series foot to head.
+
+    The seed and the bleed decide all UIDs; the head of one seed with and without a bleed are two studies.
+    """
+    exam = made_up_exam(phantom.seed, started=started)
+    if phantom.truth.location:
+        key = f"{exam.key} {phantom.truth.location}"
+        exam = Exam(**{**vars(exam), "key": key, "study_uid": derived_uid("study", key)})
+    frame_of_reference = derived_uid("frame of reference", exam.key)
+    return [_localizer(exam, phantom, frame_of_reference), *_head(exam, phantom, frame_of_reference)]
+
+
+def _head(exam: Exam, phantom: HeadPhantom, frame_of_reference: str) -> Iterator[Dataset]:
+    series = Series(
+        uid=derived_uid("series", exam.key, 2),
+        number=2,
+        frame_of_reference_uid=frame_of_reference,
+        description=f"Head {phantom.slice_spacing_mm:.1f} H30s",
+        pixel_spacing_mm=(phantom.pixel_spacing_mm, phantom.pixel_spacing_mm),
+        thickness_mm=phantom.slice_spacing_mm,
+        orientation=AXIAL,
+    )
+    for index, (plane, corner) in enumerate(zip(phantom.hu, phantom.positions_mm, strict=True)):
+        yield ct_image(exam, series, index + 1, plane, corner)
+
+
+def _localizer(exam: Exam, phantom: HeadPhantom, frame_of_reference: str) -> Dataset:
+    """Make the lateral view: the mean along the patient's left-right axis, vertex on top."""
+    through = phantom.hu.mean(axis=2, dtype=np.float32)[::-1]  # (N, H): rows from vertex to foot
+    rows = np.repeat(through, 8, axis=0)
+    series = Series(
+        uid=derived_uid("series", exam.key, 1),
+        number=1,
+        frame_of_reference_uid=frame_of_reference,
+        description="Topogram 0.6 T20s",
+        pixel_spacing_mm=(phantom.slice_spacing_mm / 8, phantom.pixel_spacing_mm),
+        thickness_mm=0.6,
+        orientation=_TOPOGRAM,
+        image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"),
+        kernel="T20s",
+    )
+    corner = (0.0, phantom.positions_mm[0][1], phantom.positions_mm[-1][2])
+    return ct_image(exam, series, 1, rows.astype(np.int16), corner)
+
+
+def send(
+    items: Iterable[Dataset | Path],
+    host: str,
+    port: int,
+    *,
+    calling_ae: str = "CT1",
+    called_ae: str = "ICHNODE",
+    on_sent: Callable[[Sent], None] | None = None,
+) -> list[Sent]:
+    """Send data sets or files as a scanner would, one association per study.
+
+    Every instance is offered in the transfer syntax in which it is; nothing is transcoded.
+    Raises DeliveryFailed where the peer accepts no association.
+    """
+    datasets = [item if isinstance(item, Dataset) else dcmread(item) for item in items]
+    datasets.sort(key=lambda dataset: str(dataset.StudyInstanceUID))  # stable: keeps each study's own order
+    results: list[Sent] = []
+    for _, study in groupby(datasets, key=lambda dataset: str(dataset.StudyInstanceUID)):
+        images = list(study)
+        association = _associate(images, host, port, calling_ae, called_ae)
+        for image in images:
+            results.append(_store(association, image))
+            if on_sent is not None:
+                on_sent(results[-1])
+        association.release()
+    return results
+
+
+def _associate(
+    images: Sequence[Dataset], host: str, port: int, calling_ae: str, called_ae: str
+) -> Association:
+    entity = AE(ae_title=calling_ae)
+    kinds = {(str(image.SOPClassUID), str(image.file_meta.TransferSyntaxUID)) for image in images}
+    for sop_class, syntax in sorted(kinds):
+        entity.add_requested_context(sop_class, syntax)
+    association = entity.associate(
+        host,
+        port,
+        ae_title=called_ae,
+        max_pdu=_LONGEST_PDU,
+        evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
+    )
+    if not association.is_established:
+        raise DeliveryFailed(f"{called_ae} at {host}:{port} accepted no association")
+    return association
+
+
+def _send_at_once(event: Event) -> None:
+    """Switch off Nagle's algorithm, which with delayed acknowledgements costs 40 ms an image."""
+    transport = event.assoc.dul.socket
+    if transport is not None and transport.socket is not None:
+        transport.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+
+
+def _store(association: Association, image: Dataset) -> Sent:
+    uid = str(image.SOPInstanceUID)
+    if not association.is_established:
+        return Sent(sop_instance_uid=uid, status=None)
+    try:
+        answer = association.send_c_store(image)
+    except ValueError:  # no accepted context for this class and syntax: nothing was sent
+        return Sent(sop_instance_uid=uid, status=None)
+    return Sent(sop_instance_uid=uid, status=int(answer.Status) if "Status" in answer else None)
