@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -237,3 +238,39 @@ def _problem(location: tuple[int | str, ...], message: str, kind: str) -> str:
     if kind == "extra_forbidden":
         return f"{key}: no such setting; see deploy/settings.example.toml for the names"
     return f"{key}: {message.removeprefix('Value error, ')}"
+
+
+def example() -> str:
+    """The example settings file: every setting with its help, unit and default, all commented out."""
+    lines = [
+        "# ICH node: every setting with its default. Uncomment what you change.",
+        "# Any key can also come from the environment: ICH_NODE_RECEIVER__PORT=104",
+        "# Durations end in _s (seconds), sizes in _mb or _bytes.",
+        "",
+    ]
+    sections = []
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, _Section):
+            sections += ["", f"[{name}]", *_example_lines(type(default))]
+        elif isinstance(default, tuple):
+            item = Sender if name == "senders" else Destination
+            sections += ["", f"# {field.description}", f"# [[{name}]]", *_example_lines(item)]
+        else:
+            lines += _example_line(name, field, default)
+    return "\n".join([*lines, *sections]) + "\n"
+
+
+def _example_lines(section: type[_Section]) -> list[str]:
+    lines = []
+    for name, field in section.model_fields.items():
+        default = "..." if field.is_required() else field.get_default(call_default_factory=True)
+        lines += _example_line(name, field, default)
+    return lines
+
+
+def _example_line(name: str, field: FieldInfo, default: object) -> list[str]:
+    if isinstance(default, Path):
+        default = "/var/lib/ich-node"  # the default is the home of whoever runs it; a service has this one
+    value = f'"{default}"' if isinstance(default, str) else f"{default}"
+    return [f"# {field.description}", f"# {name} = {value}"]
