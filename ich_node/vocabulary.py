@@ -174,6 +174,15 @@ FINDING_SENTENCES = {
     Outcome.FAILED: "Not analyzed: no analysis took place because of a fault of this software",
 }
 
+# dark enough for white words upon them; green is left out, as it would say "normal"
+OUTCOME_COLORS = {
+    Outcome.POSITIVE: "#b3261e",
+    Outcome.NEGATIVE: "#2f5577",
+    Outcome.INDETERMINATE: "#8a5a00",
+    Outcome.DECLINED: "#565d66",
+    Outcome.FAILED: "#565d66",
+}
+
 LOCATION_WORDS = {
     Location.DEEP: "deep supratentorial",
     Location.LOBAR: "lobar",
@@ -222,6 +231,7 @@ ALGORITHM_FAMILY = Code(value="123110", scheme="DCM", meaning="Artificial Intell
 QUALITATIVE_EVALUATIONS = Code(value="C0034375", scheme="UMLS", meaning="Qualitative Evaluations")
 CONCLUSION = Code(value="121077", scheme="DCM", meaning="Conclusion")
 COMMENT = Code(value="121106", scheme="DCM", meaning="Comment")
+SOURCE_IMAGE = Code(value="121322", scheme="DCM", meaning="Source image for image processing operation")
 STATUS_NAME = private("ICH-STATUS", "Analysis status")
 STATUS_ANALYZED = private("ICH-ANALYZED", "Analyzed")
 STATUS_NOT_ANALYZED = private("ICH-DECLINED", "Not analyzed")
@@ -292,9 +302,15 @@ def not_read_sentence(series_number: str, *, instances: int) -> str:
     return f"Not judged: {series_words(series_number)}, {instances} image{'' if instances == 1 else 's'}."
 
 
-def bundle_sentence(name: str, software_version: str) -> str:
-    """What read the study."""
-    return f"{PRODUCT} {software_version}, model {name}."
+def caption(series_number: str, image_number: str) -> str:
+    """What stands below the picture of a key image."""
+    words = series_words(series_number)
+    return f"{words[0].upper()}{words[1:]}, image {image_number}"
+
+
+def reader_line(*, software_version: str, bundle_name: str, bundle_sha256: str, mode: str, at: str) -> str:
+    """What read the study, and when: the small print of a page."""
+    return f"{PRODUCT} {software_version}, model {bundle_name} ({bundle_sha256[:12]}), mode {mode}, {at}"
 
 
 def replaces_sentence(revision: int) -> str:

@@ -5,7 +5,6 @@ from enum import Enum
 from io import BytesIO
 
 import pydicom
-from highdicom import SOPClass
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr import ComprehensiveSR, EnhancedSR
 from pydicom.dataset import Dataset
@@ -24,8 +23,8 @@ from ich_node.dicom.report_header import (
     in_order,
     site_time,
     stamp,
+    uid_of,
 )
-from ich_node.dicom.uids import derive
 from ich_node.dicom.wording import series_description, words_of
 
 __all__ = [
@@ -48,7 +47,7 @@ class SopClass(Enum):
     ENHANCED = str(EnhancedSRStorage)
 
 
-_DOCUMENTS: dict[SopClass, type[SOPClass]] = {
+_DOCUMENTS: dict[SopClass, type[ComprehensiveSR] | type[EnhancedSR]] = {
     SopClass.COMPREHENSIVE: ComprehensiveSR,
     SopClass.ENHANCED: EnhancedSR,
 }
@@ -74,11 +73,11 @@ def build_structured_report(
     document = _DOCUMENTS[sop_class](
         evidence=evidence_of(ordered),
         content=build_content(
-            finding, ordered, context, tracking_uid=_uid("tracking-1", ordered, context), words=words
+            finding, ordered, context, tracking_uid=uid_of("tracking-1", ordered, context), words=words
         ),
-        series_instance_uid=_uid(f"{kind}-series", ordered, context),
+        series_instance_uid=uid_of(f"{kind}-series", ordered, context),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=_uid(kind, ordered, context),
+        sop_instance_uid=uid_of(kind, ordered, context),
         instance_number=1,
         series_description=series_description(finding.outcome),
         manufacturer=vocabulary.MANUFACTURER,
@@ -93,17 +92,6 @@ def build_structured_report(
     copy_identity(ordered[0], document)
     stamp(document, site_time(ordered[0], context), context)
     return document
-
-
-def _uid(kind: str, sources: Sequence[Dataset], context: ReportContext) -> str:
-    return derive(
-        context.installation_uid,
-        str(sources[0].StudyInstanceUID),
-        str(sources[0].SeriesInstanceUID),
-        context.bundle_sha256,
-        kind,
-        context.revision,
-    )
 
 
 def _predecessors(context: ReportContext) -> list[Dataset] | None:

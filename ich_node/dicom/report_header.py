@@ -50,6 +50,18 @@ def _height_mm(source: Dataset) -> float:
         return 0.0
 
 
+def uid_of(kind: str, sources: Sequence[Dataset], context: ReportContext) -> str:
+    """Derive the UID of one object about these sources, which stand in order."""
+    return derive(
+        context.installation_uid,
+        str(sources[0].StudyInstanceUID),
+        str(sources[0].SeriesInstanceUID),
+        context.bundle_sha256,
+        kind,
+        context.revision,
+    )
+
+
 def evidence_of(sources: Iterable[Dataset]) -> list[Dataset]:
     """Headers that name the instances and nothing else; the first one also serves highdicom's constructors.
 

@@ -98,15 +98,6 @@ def key_instances(finding: Finding) -> tuple[str, ...]:
     return tuple(sorted(finding.key_instances, key=lambda uid: (place.get(uid, len(place)), uid)))
 
 
-def short_score(finding: Finding, context: ReportContext) -> str:
-    """The score in two words for a heading, or nothing where there is none."""
-    if finding.scores is None or not finding.outcome.analyzed or not math.isfinite(finding.scores.study):
-        return ""
-    if context.calibrated:
-        return f"Probability {vocabulary.percent(finding.scores.study)} %"
-    return f"Score {finding.scores.study:.3f}"
-
-
 def series_description(outcome: Outcome) -> str:
     return vocabulary.SERIES_DESCRIPTIONS[outcome]
 

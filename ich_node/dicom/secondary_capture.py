@@ -1,0 +1,129 @@
+"""Builds the Secondary Capture of a reading: the one object that every viewer shows. No clock, no disk."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from highdicom.sc import SCImage
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from ich_node import vocabulary
+from ich_node.core.conclusion import Finding
+from ich_node.dicom.page import Page, draw_page
+from ich_node.dicom.report_content import concept
+from ich_node.dicom.report_context import ReportContext
+from ich_node.dicom.report_header import (
+    contributing_equipment,
+    copy_identity,
+    evidence_of,
+    in_order,
+    site_time,
+    stamp,
+    uid_of,
+)
+from ich_node.dicom.wording import ascii_text, series_description, words_of
+
+SERIES_NUMBER = 9002
+
+
+def build_secondary_capture(
+    finding: Finding,
+    sources: Sequence[Dataset],
+    context: ReportContext,
+    picture: NDArray[np.uint8] | None,
+) -> Dataset:
+    """Build one RGB page in a series of its own: the words of the SR, beside the key image if there is one.
+
+    `sources` as for the SR; `picture` shows the first of the finding's key instances as (H, W) in the brain
+    window. No patient's name stands in the pixels. Raises ValueError as the SR's builder does.
+    """
+    if not finding.outcome.is_reported or not sources:
+        raise ValueError("a report needs a reported outcome and at least one source header")
+    ordered = in_order(sources)
+    page = _page(finding, ordered, context)
+    capture = _capture(draw_page(page, picture), ordered, context, series_description(finding.outcome))
+    if picture is not None:
+        _name_source(capture, finding, ordered)
+    copy_identity(ordered[0], capture)
+    now = site_time(ordered[0], context)
+    stamp(capture, now, context)
+    capture.DateOfSecondaryCapture, capture.TimeOfSecondaryCapture = capture.ContentDate, capture.ContentTime
+    return capture
+
+
+def _page(finding: Finding, sources: Sequence[Dataset], context: ReportContext) -> Page:
+    words = words_of(finding, sources, context)
+    return Page(
+        headline=words.headline,
+        color=vocabulary.OUTCOME_COLORS[finding.outcome],
+        paragraphs=words.sentences,
+        caption=_caption(finding),
+        disclaimer=vocabulary.DISCLAIMER,
+        small_print=ascii_text(
+            vocabulary.reader_line(
+                software_version=context.software_version,
+                bundle_name=context.bundle_name,
+                bundle_sha256=context.bundle_sha256,
+                mode=context.mode,
+                at=site_time(sources[0], context).strftime("%Y-%m-%d %H:%M %z"),
+            )
+        ),
+    )
+
+
+def _caption(finding: Finding) -> str:
+    if not finding.key_instances or finding.extent is None:
+        return ""
+    first = finding.key_instances[0]
+    number = finding.extent.image_numbers.get(first) or first
+    return vocabulary.caption(ascii_text(finding.extent.series_number), ascii_text(number))
+
+
+def _capture(
+    pixels: NDArray[np.uint8], sources: Sequence[Dataset], context: ReportContext, description: str
+) -> SCImage:
+    header = evidence_of(sources[:1])[0]
+    capture = SCImage(
+        pixel_array=pixels,
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        patient_orientation=("L", "P"),
+        study_instance_uid=header.StudyInstanceUID,
+        series_instance_uid=uid_of("sc-series", sources, context),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=uid_of("sc", sources, context),
+        instance_number=1,
+        series_description=description,
+        manufacturer=vocabulary.MANUFACTURER,
+        patient_id="",
+        patient_name="",
+        patient_birth_date="",
+        patient_sex="",
+        accession_number="",
+        study_id="",
+        study_date="",
+        study_time="",
+        referring_physician_name="",
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        contributing_equipment=contributing_equipment(sources[0], context),
+    )
+    # a page of words has no orientation, and viewers would draw R and L on it (type 2C: empty is allowed)
+    capture.PatientOrientation = []
+    capture.BodyPartExamined = "HEAD"  # without it Laterality is asked for (PS3.3 C.7.3.1)
+    capture.BurnedInAnnotation = "NO"
+    capture.ConversionType = "WSD"
+    capture["PixelData"].VR = "OB"
+    return capture
+
+
+def _name_source(capture: SCImage, finding: Finding, sources: Sequence[Dataset]) -> None:
+    """Point from the page to the CT image that it shows (Source Image Sequence, PS3.3 C.7.6.1)."""
+    for source in sources:
+        if finding.key_instances and str(source.SOPInstanceUID) == finding.key_instances[0]:
+            shown = Dataset()
+            shown.ReferencedSOPClassUID = str(source.SOPClassUID)
+            shown.ReferencedSOPInstanceUID = str(source.SOPInstanceUID)
+            shown.PurposeOfReferenceCodeSequence = [concept(vocabulary.SOURCE_IMAGE)]
+            capture.SourceImageSequence = [shown]
