@@ -1,0 +1,202 @@
+"""Which candidate of each acquisition is the axial head CT to read, and why not the others. Pure.
+
+Headers come first; the shell then shows candidates to the eye (`Look`) until nothing is left to look at.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ich_node.core.acquisitions import acquisitions_of
+from ich_node.core.candidates import Part, parts_of
+from ich_node.core.claims import Claim, body_claim
+from ich_node.core.geometry import Geometry
+from ich_node.core.grounds import Rules, decline_reasons, preference
+from ich_node.core.instances import InstanceFacts as InstanceFacts
+from ich_node.vocabulary import Reason, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What the pixels of a candidate showed: a brain, none, or None with the reasons why nobody can tell."""
+
+    holds_brain: bool | None
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A series, or the part of one that is a volume by itself; `reasons` stand in order of precedence."""
+
+    key: str
+    series_uid: str
+    series_number: int | None
+    description: str
+    modality: str
+    instances: tuple[str, ...]
+    acquisition: int
+    claim: Claim
+    looked_at: bool
+    reasons: tuple[Reason, ...]
+    geometry: Geometry | None
+    chosen: bool = False
+
+    @property
+    def is_readable(self) -> bool:
+        return not self.reasons
+
+    @property
+    def is_ignored(self) -> bool:
+        return bool(self.reasons) and self.reasons[0].verdict is Verdict.IGNORED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The choice for one study; `best_first` lists keys by preference, `wanted` is the next to look at."""
+
+    study_uid: str
+    verdict: str
+    reason: Reason | None
+    candidates: tuple[Candidate, ...]
+    best_first: tuple[str, ...]
+    wanted: str | None
+
+    @property
+    def chosen(self) -> tuple[Candidate, ...]:
+        return tuple(candidate for candidate in self.candidates if candidate.chosen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scene:
+    """What all candidates of a study share while they are judged."""
+
+    rules: Rules
+    looks: Mapping[str, Look]
+    conflicting: frozenset[str]
+    two_patients: bool
+
+
+def choose(
+    facts: Sequence[InstanceFacts], rules: Rules | None = None, looks: Mapping[str, Look] | None = None
+) -> Selection:
+    """Choose at most one candidate of each acquisition of one study, with reasons for every other.
+
+    Without `looks` the choice rests on headers alone, and candidates that claim nothing count as readable
+    until their picture is looked at. Order of `facts` never matters. Raises ValueError without facts.
+    """
+    rules = rules or Rules()
+    scene = _Scene(
+        rules=rules,
+        looks=looks or {},
+        conflicting=_conflicting(facts),
+        two_patients=len({fact.patient_key for fact in facts if fact.patient_key}) > 1,
+    )
+    parts = parts_of(_without_repeats(facts))
+    numbers = acquisitions_of(parts)
+    judged = [_judge(part, number, scene) for part, number in zip(parts, numbers, strict=True)]
+    widest = max((part.geometry.span_mm for part in parts if part.geometry), default=0.0)
+    ranks = {part.key: preference(part, widest_mm=widest, rules=rules) for part in parts}
+    by_rank = sorted(judged, key=lambda one: ranks[one.key])
+    return _settle(facts[0].study_uid if facts else _nothing(), judged, by_rank)
+
+
+def _nothing() -> str:
+    raise ValueError("a study without instances has no series to choose from")
+
+
+def _without_repeats(facts: Sequence[InstanceFacts]) -> list[InstanceFacts]:
+    """Keep one of each SOP Instance UID; the same one whatever the order of arrival."""
+    first: dict[str, InstanceFacts] = {}
+    for fact in sorted(facts, key=lambda one: (one.sop_instance_uid, one.content_key, one.series_uid)):
+        first.setdefault(fact.sop_instance_uid, fact)
+    return list(first.values())
+
+
+def _conflicting(facts: Sequence[InstanceFacts]) -> frozenset[str]:
+    contents: dict[str, set[tuple[str, str]]] = {}
+    for fact in facts:
+        contents.setdefault(fact.sop_instance_uid, set()).add((fact.series_uid, fact.content_key))
+    return frozenset(uid for uid, kinds in contents.items() if len(kinds) > 1)
+
+
+def _judge(part: Part, acquisition: int, scene: _Scene) -> Candidate:
+    first = part.first
+    claim = body_claim(
+        f"{first.series_description} {first.protocol} {first.body_part}", first.study_description
+    )
+    look = scene.looks.get(part.key)
+    reasons = _ignore_reasons(part, claim, look)
+    if not any(reason.verdict is Verdict.IGNORED for reason in reasons):
+        reasons |= decline_reasons(part, scene.rules)
+        reasons |= set(look.reasons) if look else set()
+        if scene.two_patients or any(one.sop_instance_uid in scene.conflicting for one in part.instances):
+            reasons.add(Reason.CONFLICT)
+    order = part.geometry.order if part.geometry else tuple(one.sop_instance_uid for one in part.instances)
+    return Candidate(
+        key=part.key,
+        series_uid=first.series_uid,
+        series_number=first.series_number,
+        description=first.series_description,
+        modality=first.modality,
+        instances=tuple(dict.fromkeys(order)) if part.geometry else order,
+        acquisition=acquisition,
+        claim=claim,
+        looked_at=look is not None,
+        reasons=tuple(sorted(reasons, key=lambda reason: reason.rank)),
+        geometry=part.geometry,
+    )
+
+
+def _ignore_reasons(part: Part, claim: Claim, look: Look | None) -> set[Reason]:
+    reasons = set(part.fate)
+    if Reason.NOT_CT in reasons:
+        return reasons
+    if part.geometry is not None and part.geometry.orientation != "axial":
+        reasons.add(Reason.NOT_AXIAL)
+    if claim is Claim.OTHER or (claim is Claim.SILENT and look is not None and not look.holds_brain):
+        reasons.add(Reason.NOT_HEAD)
+    if claim is Claim.HEAD and look is not None and look.holds_brain is False:
+        reasons.add(Reason.NO_BRAIN)
+    return reasons
+
+
+def _settle(study_uid: str, judged: Sequence[Candidate], by_rank: Sequence[Candidate]) -> Selection:
+    winners: dict[int, str] = {}
+    for candidate in by_rank:
+        if candidate.is_readable:
+            winners.setdefault(candidate.acquisition, candidate.key)
+    final = tuple(_place(candidate, winners) for candidate in judged)
+    best = [next(one for one in final if one.key == candidate.key) for candidate in by_rank]
+    verdict, reason = _verdict(best)
+    return Selection(
+        study_uid=study_uid,
+        verdict=verdict,
+        reason=reason,
+        candidates=final,
+        best_first=tuple(candidate.key for candidate in best),
+        wanted=_wanted(best),
+    )
+
+
+def _place(candidate: Candidate, winners: Mapping[int, str]) -> Candidate:
+    if not candidate.is_readable:
+        return candidate
+    if winners[candidate.acquisition] == candidate.key:
+        return replace(candidate, chosen=True)
+    return replace(candidate, reasons=(Reason.BETTER_CANDIDATE,))
+
+
+def _verdict(best: Sequence[Candidate]) -> tuple[str, Reason | None]:
+    if any(candidate.chosen for candidate in best):
+        return "read", None
+    for candidate in best:
+        if candidate.reasons[0].verdict is Verdict.DECLINED:
+            return Verdict.DECLINED.value, candidate.reasons[0]
+    nearest = max(best, key=lambda candidate: candidate.reasons[0].rank)
+    return Verdict.IGNORED.value, nearest.reasons[0]
+
+
+def _wanted(best: Sequence[Candidate]) -> str | None:
+    """Name the next candidate whose picture could change the choice: a winner, or any if there is none."""
+    winners = [candidate for candidate in best if candidate.chosen]
+    open_ones = winners or [candidate for candidate in best if not candidate.is_ignored]
+    return next((candidate.key for candidate in open_ones if not candidate.looked_at), None)
