@@ -316,3 +316,34 @@ def reader_line(*, software_version: str, bundle_name: str, bundle_sha256: str, 
 def replaces_sentence(revision: int) -> str:
     """That an earlier report about this study no longer holds."""
     return f"Revision {revision}: replaces the earlier report of this software about this study."
+
+
+GATE_CHAMPION = "the bundle that serves"
+GATE_CHALLENGER = "the candidate"
+GATE_COUNTED_TWICE = "A patient is counted twice among those kept aside."
+GATE_NO_THRESHOLD = "A low threshold is not a number from 0 to 1."
+
+
+def gate_thin_sentence(what: str, *, found: int, needed: int) -> str:
+    """Why the evidence for a candidate is too thin."""
+    return f"The evidence is too thin: {found} {what} kept aside, at least {needed} are needed."
+
+
+def gate_missing_sentence(who: str, patients: int) -> str:
+    """Why a comparison is impossible."""
+    return f"There is no usable score of {who} for {patients} of the patients kept aside."
+
+
+def gate_unplaced_sentence(who: str, patients: int) -> str:
+    """Why locations cannot be compared."""
+    return f"There is no usable location of {who} for {patients} of the patients kept aside."
+
+
+def gate_worse_sentence(what: str, *, champion: float, challenger: float) -> str:
+    """In what a candidate falls behind."""
+    return f"The candidate is worse in {what}: {challenger:.3f} against {champion:.3f} of {GATE_CHAMPION}."
+
+
+def gate_lowered_sentence(minimum: int, shipped: int) -> str:
+    """That the model was let in with less evidence than the node asks for as shipped."""
+    return f"The gate was lowered for this model: {minimum} kept-aside patients asked for, not {shipped}."

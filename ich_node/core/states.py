@@ -76,6 +76,14 @@ class BundleState(StrEnum):
     RETIRED = "retired"  # served before; one command brings it back
 
 
+class BundleCommand(StrEnum):
+    """How a bundle came to serve."""
+
+    FIRST = "first"  # shipped with the node, at its first start
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+
+
 class RunState(StrEnum):
     """Where a retraining run stands."""
 

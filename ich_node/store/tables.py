@@ -21,10 +21,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ich_node.core.states import BundleState, DeliveryState, RunState, StudyState
+from ich_node.core.split import Split
+from ich_node.core.states import BundleCommand, BundleState, DeliveryState, RunState, StudyState
 
 metadata = MetaData(
     naming_convention={
@@ -71,7 +73,12 @@ def _id() -> Column[int]:
 
 
 def _reference(table: str, *, nullable: bool = False) -> Column[int]:
-    name = {"studies": "study_id", "reports": "report_id", "readings": "reading_id"}[table]
+    name = {
+        "studies": "study_id",
+        "reports": "report_id",
+        "readings": "reading_id",
+        "bundles": "bundle_id",
+    }[table]
     return Column(name, ForeignKey(f"{table}.id"), nullable=nullable, index=True)
 
 
@@ -256,6 +263,34 @@ bundles = Table(
     Column("created_at", UTCDateTime, nullable=False),
     Column("promoted_at", UTCDateTime),
     _one_of("state", BundleState),
+    # at most one serves, whoever writes
+    Index(
+        "uq_bundles_serving",
+        "state",
+        unique=True,
+        sqlite_where=text(f"state = '{BundleState.SERVING}'"),
+        postgresql_where=text(f"state = '{BundleState.SERVING}'"),
+    ),
+)
+
+bundle_changes = Table(
+    "bundle_changes",
+    metadata,
+    _id(),
+    Column("at", UTCDateTime, nullable=False),
+    Column("command", String(16), nullable=False),
+    _reference("bundles"),  # the one that serves from then on
+    _one_of("command", BundleCommand),
+)
+
+training_subjects = Table(
+    "training_subjects",
+    metadata,
+    _id(),
+    Column("subject", String(64), nullable=False, unique=True),  # pseudonym of a patient
+    Column("split", String(8), nullable=False),  # given once: who was trained on never judges
+    Column("assigned_at", UTCDateTime, nullable=False),
+    _one_of("split", Split),
 )
 
 training_runs = Table(

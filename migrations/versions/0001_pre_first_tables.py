@@ -40,6 +40,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_bundles_name")),
         sa.UniqueConstraint("sha256", name=op.f("uq_bundles_sha256")),
     )
+    with op.batch_alter_table("bundles", schema=None) as batch_op:
+        batch_op.create_index(
+            "uq_bundles_serving",
+            ["state"],
+            unique=True,
+            sqlite_where=sa.text("state = 'serving'"),
+            postgresql_where=sa.text("state = 'serving'"),
+        )
+
     op.create_table(
         "installation",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -126,6 +135,33 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_training_runs")),
     )
+    op.create_table(
+        "training_subjects",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("split", sa.String(length=8), nullable=False),
+        sa.Column("assigned_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("split in ('train', 'test', 'val')", name=op.f("ck_training_subjects_split")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_training_subjects")),
+        sa.UniqueConstraint("subject", name=op.f("uq_training_subjects_subject")),
+    )
+    op.create_table(
+        "bundle_changes",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("command", sa.String(length=16), nullable=False),
+        sa.Column("bundle_id", sa.Integer(), nullable=False),
+        sa.CheckConstraint(
+            "command in ('first', 'promote', 'rollback')", name=op.f("ck_bundle_changes_command")
+        ),
+        sa.ForeignKeyConstraint(
+            ["bundle_id"], ["bundles.id"], name=op.f("fk_bundle_changes_bundle_id_bundles")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_bundle_changes")),
+    )
+    with op.batch_alter_table("bundle_changes", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_bundle_changes_bundle_id"), ["bundle_id"], unique=False)
+
     op.create_table(
         "history",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -279,6 +315,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_history_study_id"))
 
     op.drop_table("history")
+    with op.batch_alter_table("bundle_changes", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_bundle_changes_bundle_id"))
+
+    op.drop_table("bundle_changes")
+    op.drop_table("training_subjects")
     op.drop_table("training_runs")
     with op.batch_alter_table("studies", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_studies_state_next_attempt_at"))
@@ -288,6 +329,13 @@ def downgrade() -> None:
     op.drop_table("refused_callers")
     op.drop_table("quarantine")
     op.drop_table("installation")
+    with op.batch_alter_table("bundles", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_bundles_serving",
+            sqlite_where=sa.text("state = 'serving'"),
+            postgresql_where=sa.text("state = 'serving'"),
+        )
+
     op.drop_table("bundles")
     with op.batch_alter_table("associations", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_associations_closed_at"))
