@@ -17,6 +17,10 @@ NOT_LOOKED_FOR = (
     "Not looked for: subdural, epidural, subarachnoid or intraventricular bleeding alone, "
     "and anything other than bleeding."
 )
+NOTE_AVERAGED = "Thin slices were averaged to slabs of about 5 mm."
+NOTE_LOSSY = "The images were compressed with loss."
+NOTE_NO_AGE = "The header states no age."
+NOTE_TRUSTED = "The pixel values were taken as Hounsfield units without a check."
 
 
 class Outcome(StrEnum):

@@ -1,0 +1,110 @@
+"""Reads single values of a data set tolerantly: odd content becomes nothing, never an exception."""
+
+import math
+import re
+import struct
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+
+from pydicom.dataset import Dataset
+
+# what pydicom raises when it converts the bytes of an odd element
+ODD_VALUE = (
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Silence pydicom's warnings about odd values: we judge them ourselves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _value(dataset: Dataset, keyword: str) -> object:
+    try:
+        return dataset.get(keyword)
+    except ODD_VALUE:
+        return None
+
+
+def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """Read all values of an element as text, without padding."""
+    value = _value(dataset, keyword)
+    if value is None:
+        return ()
+    values = value if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else [value]
+    return tuple(str(one).strip(" \0") for one in values)
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """Read a text of one value; several stay joined by a backslash, as they are written."""
+    return "\\".join(texts(dataset, keyword))
+
+
+def first_text(dataset: Dataset, keyword: str) -> str:
+    """Read the first of several values."""
+    return next(iter(texts(dataset, keyword)), "")
+
+
+def decimals(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """Read the values that are finite numbers, and leave out the others."""
+    found = []
+    for written in texts(dataset, keyword):
+        try:
+            found.append(float(written))
+        except ValueError:
+            continue
+    return tuple(number for number in found if math.isfinite(number))
+
+
+def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Read an element of exactly `count` finite numbers, None for anything else."""
+    values = decimals(dataset, keyword)
+    return values if len(values) == count == len(texts(dataset, keyword)) else None
+
+
+def number(dataset: Dataset, keyword: str) -> float | None:
+    """Read one finite number."""
+    values = numbers(dataset, keyword, 1)
+    return values[0] if values else None
+
+
+def positive(dataset: Dataset, keyword: str) -> float | None:
+    """Read one finite number above zero."""
+    value = number(dataset, keyword)
+    return value if value is not None and value > 0 else None
+
+
+def whole(dataset: Dataset, keyword: str) -> int | None:
+    """Read one whole number that a 64-bit column holds."""
+    value = number(dataset, keyword)
+    return int(value) if value is not None and abs(value) < 2**53 else None
+
+
+def day(dataset: Dataset, keyword: str) -> date | None:
+    """Read the date of a DA or DT element, also in the old form with dots."""
+    digits = re.match(r"(\d{4})\.?(\d{2})\.?(\d{2})", text(dataset, keyword))
+    try:
+        return date(int(digits[1]), int(digits[2]), int(digits[3])) if digits else None
+    except ValueError:
+        return None
+
+
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """List the items of a sequence, none where it is absent or no sequence."""
+    value = _value(dataset, keyword)
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        return []
+    return [item for item in value if isinstance(item, Dataset)]
