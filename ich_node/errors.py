@@ -8,11 +8,15 @@ IchNodeError
 ├── AnalysisFailed            our fault; another attempt may help
 ├── StorageFull               the disk reserve is reached; the sender may try again later
 ├── DatabaseAway              the database does not answer; the sender may try again later
+├── Collision                another process wrote the same rows at the same moment; the same again helps
 ├── LeaseLost                 another worker took the row over: our result must be thrown away
 ├── DeliveryFailed            the destination did not take the object; another attempt may help
 ├── DeliveryRefused           the destination will never take this object as it is
-└── RetrainingFailed          a step of retraining ended without a candidate
+├── RetrainingFailed          a step of retraining ended without a candidate
+└── PromotionRefused          the gate does not let a candidate serve; the reasons say why
 """
+
+from collections.abc import Sequence
 
 from ich_node.vocabulary import Reason
 
@@ -72,6 +76,12 @@ class DatabaseAway(IchNodeError):
     helps_to_retry = True
 
 
+class Collision(IchNodeError):
+    """Another process wrote the same rows at the same moment."""
+
+    helps_to_retry = True
+
+
 class LeaseLost(IchNodeError):
     """The lease on this row has passed to another holder."""
 
@@ -88,3 +98,11 @@ class DeliveryRefused(IchNodeError):
 
 class RetrainingFailed(IchNodeError):
     """The retraining run ended without a candidate."""
+
+
+class PromotionRefused(IchNodeError):
+    """The candidate may not serve."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("\n".join(reasons))

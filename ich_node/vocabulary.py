@@ -348,6 +348,11 @@ def gate_worse_sentence(what: str, *, champion: float, challenger: float) -> str
     return f"The candidate is worse in {what}: {challenger:.3f} against {champion:.3f} of {GATE_CHAMPION}."
 
 
+def gate_other_champion_sentence(serving: str) -> str:
+    """That the evidence is about another bundle than the one to be replaced."""
+    return f"The candidate was not compared with {serving}, which serves now: retrain to compare them."
+
+
 def gate_lowered_sentence(minimum: int, shipped: int) -> str:
     """That the model was let in with less evidence than the node asks for as shipped."""
     return f"The gate was lowered for this model: {minimum} kept-aside patients asked for, not {shipped}."
