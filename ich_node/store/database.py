@@ -11,12 +11,15 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 
-from ich_node.errors import DatabaseAway, UsageError
+from ich_node.errors import Collision, DatabaseAway, UsageError
 from ich_node.store.tables import installation
 
 SQLITE_WAIT_MS = 30_000
+CONNECT_WITHIN_S = 5
+_DEADLOCK, _NOT_SERIALIZABLE = "40P01", "40001"  # SQLSTATEs of PostgreSQL
 
 
 class Database:
@@ -28,11 +31,20 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A transaction that commits as a whole or not at all; raises DatabaseAway where none can be had."""
+        """A transaction that commits as a whole or not at all.
+
+        Raises DatabaseAway where none can be had, Collision where another process wrote the same rows.
+        """
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except OperationalError as error:
+        except IntegrityError as error:
+            raise Collision from error
+        except NoConnectionLeft as error:
+            raise DatabaseAway("all connections to the database are busy") from error
+        except (OperationalError, InterfaceError) as error:
+            if getattr(error.orig, "sqlstate", None) in (_DEADLOCK, _NOT_SERIALIZABLE):
+                raise Collision from error
             raise DatabaseAway(f"the database does not answer ({type(error.orig).__name__})") from error
         except DBAPIError as error:
             if error.connection_invalidated:
@@ -45,7 +57,7 @@ class Database:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_WITHIN_S})
     if (path := url.removeprefix("sqlite:///")) and ":memory:" not in path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": SQLITE_WAIT_MS / 1000})

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from ich_node.core.completion import Arrival
 from ich_node.core.states import StudyEvent, StudyState, next_study_state
@@ -121,7 +121,8 @@ def add_instance(
 
     Patients that differ within one study are a conflict too; nothing is merged by guess.
     """
-    study = find_study(connection, new.study_uid)
+    # locked: on PostgreSQL a worker's conclusion and an arrival must see each other
+    study = _one_study(connection, studies.c.study_uid == new.study_uid, lock=True)
     study_id = _begin_study(connection, new, now) if study is None else study.id
     connection.execute(
         insert(instances).values(
@@ -140,17 +141,22 @@ def add_instance(
     )
     if study is not None:
         _continue_study(connection, study, now)
-        conflict = conflict or new.patient_id != study.patient_id
+        conflict = conflict or (in_use and new.patient_id != study.patient_id)
     if conflict and not (study and study.conflict):
         connection.execute(update(studies).where(studies.c.id == study_id).values(conflict=True))
         append(connection, study_id, "study.conflict", now=now)
     return study_id
 
 
-def replace_instance(connection: Connection, sop_instance_uid: str, *, keep_sha256: str) -> None:
-    """Of the contents under one UID, take the named one into use and no other."""
-    same_uid = instances.c.sop_instance_uid == sop_instance_uid
-    connection.execute(update(instances).where(same_uid).values(in_use=instances.c.sha256 == keep_sha256))
+def replace_instance(connection: Connection, study_id: int, new: NewInstance) -> None:
+    """Take a mended content into use instead of the others under its UID; the study's identifiers follow."""
+    same_uid = instances.c.sop_instance_uid == new.sop_instance_uid
+    # two statements: never are two contents in use at once, not even within one
+    connection.execute(update(instances).where(same_uid, instances.c.in_use).values(in_use=False))
+    chosen = and_(same_uid, instances.c.sha256 == new.sha256)
+    connection.execute(update(instances).where(chosen).values(in_use=True))
+    identifiers = {"patient_id": new.patient_id, "accession_number": new.accession_number}
+    connection.execute(update(studies).where(studies.c.id == study_id).values(identifiers))
 
 
 def _begin_study(connection: Connection, new: NewInstance, now: datetime) -> int:
@@ -202,8 +208,9 @@ def list_studies(connection: Connection, *, limit: int = 50) -> list[Study]:
     return [_study(row._mapping) for row in connection.execute(statement)]
 
 
-def _one_study(connection: Connection, condition: object) -> Study | None:
-    row = connection.execute(select(*_STUDY_COLUMNS).where(condition)).one_or_none()  # type: ignore[arg-type]
+def _one_study(connection: Connection, condition: ColumnElement[bool], *, lock: bool = False) -> Study | None:
+    statement = select(*_STUDY_COLUMNS).where(condition)
+    row = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
     return None if row is None else _study(row._mapping)
 
 

@@ -143,10 +143,18 @@ instances = Table(
     Column("transfer_syntax_uid", UID, nullable=False),
     Column("sha256", String(64), nullable=False),  # of the bytes of the data set as received
     Column("bytes", Integer, nullable=False),
-    Column("file", String(255), nullable=False),  # below the archive folder
+    Column("file", String(255), nullable=False, unique=True),  # below the archive folder
     Column("in_use", Boolean, nullable=False, default=True),  # False: a second content under the same UID
     Column("received_at", UTCDateTime, nullable=False),
     UniqueConstraint("sop_instance_uid", "sha256"),
+    # of the contents under one UID at most one is in use, however many receivers race
+    Index(
+        "uq_instances_in_use",
+        "sop_instance_uid",
+        unique=True,
+        sqlite_where=text("in_use"),
+        postgresql_where=text("in_use"),
+    ),
 )
 
 quarantine = Table(

@@ -194,11 +194,19 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_instances_study_id_studies")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_instances")),
+        sa.UniqueConstraint("file", name=op.f("uq_instances_file")),
         sa.UniqueConstraint("sop_instance_uid", "sha256", name=op.f("uq_instances_sop_instance_uid_sha256")),
     )
     with op.batch_alter_table("instances", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_instances_association_id"), ["association_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_instances_study_id"), ["study_id"], unique=False)
+        batch_op.create_index(
+            "uq_instances_in_use",
+            ["sop_instance_uid"],
+            unique=True,
+            sqlite_where=sa.text("in_use"),
+            postgresql_where=sa.text("in_use"),
+        )
 
     op.create_table(
         "labels",
@@ -307,6 +315,9 @@ def downgrade() -> None:
 
     op.drop_table("labels")
     with op.batch_alter_table("instances", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_instances_in_use", sqlite_where=sa.text("in_use"), postgresql_where=sa.text("in_use")
+        )
         batch_op.drop_index(batch_op.f("ix_instances_study_id"))
         batch_op.drop_index(batch_op.f("ix_instances_association_id"))
 

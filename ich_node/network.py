@@ -1,0 +1,161 @@
+"""DICOM application entities and associations: who we are, who may call, how we call. Uses sockets."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv6Address, ip_address, ip_network
+from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY, socket
+
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, _config, build_context, evt
+from pynetdicom.association import Association
+from pynetdicom.events import Event
+from pynetdicom.presentation import PresentationContext
+
+from ich_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from ich_node.errors import DeliveryFailed, DeliveryRefused
+from ich_node.settings import Destination, Sender
+
+VERIFICATION = "1.2.840.10008.1.1"
+# what our reports are: Comprehensive 3D SR and Comprehensive SR, Secondary Capture
+REPORT_CLASSES = (
+    "1.2.840.10008.5.1.4.1.1.88.34",
+    "1.2.840.10008.5.1.4.1.1.88.33",
+    "1.2.840.10008.5.1.4.1.1.88.22",
+    "1.2.840.10008.5.1.4.1.1.7",
+    "1.2.840.10008.5.1.4.1.1.7.4",
+)
+SUCCESS = 0x0000
+LONGEST_UID = 64
+
+_REJECTIONS = {
+    (1, 1, 3): "it does not know our AE title or address",
+    (1, 1, 7): "it does not have the AE title that we called",
+    (2, 3, 1): "it is congested",
+    (2, 3, 2): "it has no association left",
+}
+
+
+def adjust_pynetdicom() -> None:
+    """Set what pynetdicom keeps for the whole process; called once when a process of ours starts."""
+    # it logs what it sees; patient data must not come out that way
+    _config.LOG_HANDLER_LEVEL = "none"
+    # private and unknown storage classes too: the sender is known, the archive keeps what it gets
+    _config.UNRESTRICTED_STORAGE_SERVICE = True
+    # a report goes out as the bytes that were stored, read from a file, never encoded anew
+    _config.STORE_SEND_CHUNKED_DATASET = True
+    # a malformed UID in a command must not abort the association: the study's other images follow
+    _config.VALIDATORS["UI"] = _any_uid
+
+
+def _any_uid(value: object) -> tuple[bool, str]:
+    return isinstance(value, str), "a UID is text"
+
+
+def application_entity(ae_title: str) -> AE:
+    """An application entity that says who made it."""
+    entity = AE(ae_title=ae_title)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    return entity
+
+
+def is_known(senders: Sequence[Sender], ae_title: str, address: str) -> bool:
+    """Whether this AE title may call from this address."""
+    caller = ip_address(address.partition("%")[0])
+    if isinstance(caller, IPv6Address) and caller.ipv4_mapped:
+        caller = caller.ipv4_mapped
+    return any(
+        sender.ae_title == ae_title and caller in ip_network(sender.address, strict=False)
+        for sender in senders
+    )
+
+
+def prepare_socket(connection: socket) -> None:
+    """Send at once (no Nagle: it costs 40 ms an image) and notice a peer that is gone."""
+    connection.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    connection.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+
+
+def report_contexts() -> list[PresentationContext]:
+    """What we propose to a destination: one context for each class and transfer syntax."""
+    return [
+        build_context(sop_class, syntax)
+        for sop_class in REPORT_CLASSES
+        for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+    ]
+
+
+@contextmanager
+def association_with(
+    destination: Destination,
+    contexts: Sequence[PresentationContext],
+    *,
+    calling_ae_title: str,
+    timeout_s: float,
+) -> Iterator[Association]:
+    """Hold an association; every wait in it ends after `timeout_s`.
+
+    Raises DeliveryFailed where none comes about, DeliveryRefused where the peer takes none of the contexts.
+    """
+    association = _associate(destination, contexts, calling_ae_title, timeout_s)
+    try:
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def echo(destination: Destination, *, calling_ae_title: str, timeout_s: float) -> bool:
+    """Ask whether the peer answers (C-ECHO)."""
+    contexts = [build_context(VERIFICATION)]
+    try:
+        with association_with(
+            destination, contexts, calling_ae_title=calling_ae_title, timeout_s=timeout_s
+        ) as association:
+            return bool(association.send_c_echo().get("Status") == SUCCESS)
+    except (DeliveryFailed, DeliveryRefused):
+        return False
+
+
+def _associate(
+    destination: Destination,
+    contexts: Sequence[PresentationContext],
+    calling_ae_title: str,
+    timeout_s: float,
+) -> Association:
+    entity = application_entity(calling_ae_title)
+    entity.connection_timeout = timeout_s
+    entity.acse_timeout = timeout_s
+    entity.dimse_timeout = timeout_s
+    entity.network_timeout = timeout_s
+
+    def bound_the_socket(event: Event) -> None:
+        transport = event.assoc.dul.socket
+        if transport is not None and transport.socket is not None:
+            prepare_socket(transport.socket)
+            transport.socket.settimeout(timeout_s)  # a peer that reads nothing must not hold us
+
+    try:
+        association = entity.associate(
+            destination.host,
+            destination.port,
+            contexts=list(contexts),
+            ae_title=destination.ae_title,
+            evt_handlers=[(evt.EVT_CONN_OPEN, bound_the_socket)],
+        )
+    except OSError as error:
+        raise DeliveryFailed(f"the host name of {destination.name} cannot be resolved") from error
+    if association.is_established:
+        return association
+    raise _why_not(destination, association)
+
+
+def _why_not(destination: Destination, association: Association) -> DeliveryFailed | DeliveryRefused:
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        said = (answer.result, answer.result_source, answer.diagnostic) if answer else (0, 0, 0)
+        because = _REJECTIONS.get(said, f"reason {said[0]}/{said[1]}/{said[2]}")
+        return DeliveryFailed(f"{destination.name} rejected the association: {because}")
+    if association.rejected_contexts:
+        return DeliveryRefused(f"{destination.name} takes none of the SOP classes that we send")
+    return DeliveryFailed(f"{destination.name} does not answer at {destination.host}:{destination.port}")

@@ -1,0 +1,79 @@
+"""Statements about what was refused: bytes that belong to no study, and callers that nobody knows."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, func, insert, select, update
+
+from ich_node.store.tables import quarantine, refused_callers
+
+# a hostile caller invents titles without end; what an administrator has to look at has one
+MOST_REFUSED_CALLERS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quarantined:
+    """Bytes kept apart, and who sent them."""
+
+    file: str  # below the quarantine's folder
+    reason: str
+    bytes: int
+    calling_ae_title: str
+    address: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedCaller:
+    """A caller whose associations were rejected."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    address: str
+    count: int
+    last_at: datetime
+
+
+def add_quarantined(connection: Connection, new: Quarantined) -> None:
+    """List bytes in quarantine; the same ones again change nothing."""
+    there = connection.execute(select(quarantine.c.id).where(quarantine.c.file == new.file)).first()
+    if there is None:
+        connection.execute(insert(quarantine).values(vars(new)))
+
+
+def list_quarantined(connection: Connection, *, limit: int = 50) -> list[Quarantined]:
+    """The newest first."""
+    columns = [quarantine.c[name] for name in Quarantined.__dataclass_fields__]
+    statement = select(*columns).order_by(quarantine.c.id.desc()).limit(limit)
+    return [Quarantined(**row._mapping) for row in connection.execute(statement)]
+
+
+def note_refused_caller(
+    connection: Connection, *, calling_ae_title: str, called_ae_title: str, address: str, now: datetime
+) -> None:
+    """Count a rejected association for the administrator, who may let the caller in."""
+    same = and_(
+        refused_callers.c.calling_ae_title == calling_ae_title,
+        refused_callers.c.called_ae_title == called_ae_title,
+        refused_callers.c.address == address,
+    )
+    counted = update(refused_callers).where(same).values(count=refused_callers.c.count + 1, last_at=now)
+    if connection.execute(counted).rowcount:
+        return
+    listed = connection.execute(select(func.count()).select_from(refused_callers)).scalar_one()
+    if listed < MOST_REFUSED_CALLERS:
+        connection.execute(
+            insert(refused_callers).values(
+                calling_ae_title=calling_ae_title,
+                called_ae_title=called_ae_title,
+                address=address,
+                last_at=now,
+            )
+        )
+
+
+def list_refused_callers(connection: Connection) -> list[RefusedCaller]:
+    """Who was turned away, the latest first."""
+    columns = [refused_callers.c[name] for name in RefusedCaller.__dataclass_fields__]
+    statement = select(*columns).order_by(refused_callers.c.last_at.desc())
+    return [RefusedCaller(**row._mapping) for row in connection.execute(statement)]

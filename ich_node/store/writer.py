@@ -1,0 +1,73 @@
+"""Who writes a file, told by its temporary name: only what the dead left behind is swept. Reads /proc."""
+
+import itertools
+import re
+import socket
+import threading
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+_PROC = Path("/proc")
+_NAME = re.compile(r"\.part~([^~]*)~(\d+)~([0-9a-f-]*)~(\d+)~(\d+)~[0-9-]+$")
+_counter = itertools.count()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer:
+    """One process: its host, its PID namespace (a container has its own), its boot, and itself."""
+
+    host: str
+    namespace: str
+    boot: str
+    pid: int
+    started: int  # in clock ticks after the boot: a later process with the same PID differs
+
+    @classmethod
+    def from_name(cls, name: str) -> Self | None:
+        """Read who writes the file of this name; None where it is no temporary file of ours."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return None
+        host, namespace, boot, pid, started = match.groups()
+        return cls(host=host, namespace=namespace, boot=boot, pid=int(pid), started=int(started))
+
+    def new_name(self) -> str:
+        """A name for a temporary file that no other process and no other thread takes."""
+        return (
+            f".part~{self.host}~{self.namespace}~{self.boot}~{self.pid}~{self.started}"
+            f"~{threading.get_ident()}-{next(_counter)}"
+        )
+
+    def is_known_to_be_dead(self) -> bool:
+        """Whether it lived in this kernel, host and PID namespace and lives no more; False where unsure."""
+        here = this_process()
+        if (self.host, self.namespace) != (here.host, here.namespace):
+            return False
+        return self.boot != here.boot or _started(self.pid) != self.started
+
+
+@cache
+def _this_process(pid: int) -> Writer:
+    return Writer(
+        host=socket.gethostname().replace("~", "_").replace("/", "_")[:64],
+        namespace="".join(filter(str.isdigit, str((_PROC / "self/ns/pid").readlink()))),
+        boot=(_PROC / "sys/kernel/random/boot_id").read_text().strip(),
+        pid=pid,
+        started=_started(pid) or 0,
+    )
+
+
+def this_process() -> Writer:
+    """The process that asks."""
+    return _this_process(int((_PROC / "self").readlink().name))
+
+
+def _started(pid: int) -> int | None:
+    try:
+        # the name of the program, in brackets, may hold anything; the start is field 22 (proc(5))
+        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(fields[19])
