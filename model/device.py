@@ -2,6 +2,7 @@
 
 import platform
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -28,16 +29,28 @@ def describe_device(device: torch.device) -> str:
     return f"{device.type}: {platform.machine()}, {torch.get_num_threads()} threads"
 
 
-def bfloat16_pays(device: torch.device, *, margin: float = 1.3) -> bool:
-    """Measure whether a bfloat16 product clearly beats float32: with AVX2 alone it is 50 times slower."""
+def bfloat16_pays(device: torch.device, work: Callable[[torch.dtype], None]) -> bool:
+    """Measure whether `work` in bfloat16 is faster than in float32.
+
+    A plain product is tried first: on processors with AVX2 alone bfloat16 is 50 times slower, which must
+    not be found out with the whole network.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a = torch.ones(512, 512, dtype=dtype, device=device)
-        a @ a  # first call: kernels are chosen
-        started = time.perf_counter()
-        for _ in range(3):
-            a @ a
-        seconds[dtype] = time.perf_counter() - started
-    return seconds[torch.float32] > margin * seconds[torch.bfloat16]
+    matrix = torch.ones(384, 384)
+
+    def product(dtype: torch.dtype) -> None:
+        torch.matmul(matrix.to(dtype), matrix.to(dtype))
+
+    return _faster(product) and _faster(work)
+
+
+def _faster(work: Callable[[torch.dtype], None]) -> bool:
+    return _seconds(work, torch.bfloat16) < 0.9 * _seconds(work, torch.float32)
+
+
+def _seconds(work: Callable[[torch.dtype], None], dtype: torch.dtype) -> float:
+    work(dtype)  # kernels are chosen in the first call
+    started = time.perf_counter()
+    work(dtype)
+    return time.perf_counter() - started

@@ -1,0 +1,109 @@
+"""Image sets: slices.csv with its pictures, read into window units whatever their size or depth."""
+
+import csv
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from model.errors import ImageSetError
+from model.manifest import LOCATIONS
+from model.window import to_window
+
+COLUMNS = ("path", "subject", "hemorrhage", "location", "other_finding", "split")
+SPLITS = ("train", "val", "test")
+HU_OFFSET = 1024.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceRow:
+    """One line of slices.csv; `hemorrhage` and `location` are None where the table is silent."""
+
+    file: Path
+    path: str
+    source: str
+    subject: str
+    hemorrhage: int | None
+    location: str | None
+    split: str
+    contradicted: bool
+
+    @property
+    def person(self) -> tuple[str, str]:
+        """Return who this is: subjects of two sources are two people even where their names agree."""
+        return self.source, self.subject
+
+
+def read_slices(table: Path) -> list[SliceRow]:
+    """Read a slices.csv in its order; the source is its folder's name. Raises ImageSetError."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            if missing := [c for c in COLUMNS if c not in (reader.fieldnames or ())]:
+                raise ImageSetError(f"{table.name}: columns are missing: {', '.join(missing)}")
+            rows = [_row(table, line, fields) for line, fields in enumerate(reader, start=2)]
+    except OSError as error:
+        raise ImageSetError(f"{table}: cannot be read: {error.strerror}") from error
+    if not rows:
+        raise ImageSetError(f"{table.name}: holds no slices")
+    return rows
+
+
+def _row(table: Path, line: int, fields: dict[str, str]) -> SliceRow:
+    where = f"{table.name}: line {line}"
+    hemorrhage, location, split = fields["hemorrhage"], fields["location"], fields["split"]
+    if hemorrhage not in ("", "0", "1"):
+        raise ImageSetError(f"{where}: hemorrhage: expected 0, 1 or nothing, got {hemorrhage!r}")
+    if location and location not in LOCATIONS:
+        raise ImageSetError(f"{where}: location: expected one of {', '.join(LOCATIONS)}, got {location!r}")
+    if split and split not in SPLITS:
+        raise ImageSetError(f"{where}: split: expected one of {', '.join(SPLITS)}, got {split!r}")
+    if not fields["path"] or not fields["subject"]:
+        raise ImageSetError(f"{where}: path and subject must not be empty")
+    source = table.resolve().parent.name
+    return SliceRow(
+        file=table.parent / fields["path"],
+        path=fields["path"],
+        source=source,
+        subject=fields["subject"],
+        hemorrhage=int(hemorrhage) if hemorrhage else None,
+        location=location or None,
+        split=split or split_of(source, fields["subject"]),
+        contradicted=fields.get("contradicted") == "1",
+    )
+
+
+def split_of(source: str, subject: str) -> str:
+    """Assign a subject whose table names no split by a hash: 80 % train, 10 % val, 10 % test."""
+    part = int.from_bytes(hashlib.sha256(f"{source}/{subject}".encode()).digest()[:8]) % 10
+    return {8: "val", 9: "test"}.get(part, "train")
+
+
+def check_subjects_apart(rows: Iterable[SliceRow]) -> None:
+    """Raise ImageSetError if a subject stands in two splits: then no figure could be believed."""
+    seen: dict[tuple[str, str], str] = {}
+    for row in rows:
+        if seen.setdefault(row.person, row.split) != row.split:
+            raise ImageSetError(f"{row.source}: subject {row.subject} stands in two splits")
+
+
+def read_tables(tables: Sequence[Path]) -> list[SliceRow]:
+    """Read several tables, contradicted rows left out, and prove that no subject stands in two splits."""
+    rows = [row for table in tables for row in read_slices(table) if not row.contradicted]
+    check_subjects_apart(rows)
+    return rows
+
+
+def read_picture(file: Path) -> NDArray[np.float32]:
+    """Read a picture as window units (H, W): 8-bit gray is the window itself, 16-bit PNG is HU + 1024."""
+    try:
+        with Image.open(file) as image:
+            if image.mode.startswith("I"):
+                return to_window(np.asarray(image, dtype=np.float32) - np.float32(HU_OFFSET))
+            return np.asarray(image.convert("L"), dtype=np.float32) * np.float32(1 / 255)
+    except (OSError, UnidentifiedImageError) as error:
+        raise ImageSetError(f"{file.name}: no picture that can be read: {error}") from error

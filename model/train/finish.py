@@ -1,0 +1,157 @@
+"""After training: calibrate on validation, choose the aggregation, measure and write what is stored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.bundle import Bundle, load_bundle, stored_weights, write_bundle
+from model.calibrate import fit_temperature, fit_thresholds
+from model.errors import TrainingError
+from model.evaluate.studies import bleed_free_parts, labels_of, scores_of, subjects
+from model.evaluate.summary import summarize
+from model.image_set import SliceRow
+from model.manifest import AGGREGATIONS, InputFormat, Manifest, Thresholds
+from model.network import DTViT
+from model.score import SliceScores, score_pictures
+from model.statistics import auc
+from model.train.settings import TrainingSettings
+
+CODE_VERSION = "0.1.0"
+LICENCE = (
+    "Apache-2.0 for code and weights as far as we can grant it; the public research images of the training "
+    "set state no licence. Research software. Not for diagnostic use."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operating:
+    """What is fitted on validation: temperature, aggregation and both pairs of thresholds."""
+
+    temperature: float
+    aggregation: str
+    slice_thresholds: Thresholds
+    study_thresholds: Thresholds
+
+
+def fit_operating(
+    rows: Sequence[SliceRow], logits: NDArray[np.float64], fallback: Bundle | None
+) -> Operating:
+    """Fit on validation rows and logits; where a class is missing there, the parent bundle's values stay."""
+    known = [i for i, r in enumerate(rows) if r.hemorrhage is not None]
+    labels = np.array([rows[i].hemorrhage for i in known], dtype=np.int64)
+    if len(set(labels.tolist())) < 2:
+        if fallback is None:
+            raise TrainingError(
+                "validation needs slices with and without a hemorrhage; look at the split column"
+            )
+        kept = fallback.manifest
+        return Operating(
+            temperature=kept.temperature,
+            aggregation=kept.aggregation,
+            slice_thresholds=kept.slice_thresholds,
+            study_thresholds=kept.study_thresholds,
+        )
+    temperature = fit_temperature(labels, logits[known])
+    scores = _as_scores(logits, temperature)
+    aggregation, study_thresholds = _fit_studies(rows, scores)
+    return Operating(
+        temperature=temperature,
+        aggregation=aggregation,
+        slice_thresholds=fit_thresholds(labels, scores.hemorrhage[known]),
+        study_thresholds=study_thresholds,
+    )
+
+
+def _as_scores(logits: NDArray[np.float64], temperature: float) -> SliceScores:
+    hemorrhage = 1 / (1 + np.exp(-logits / temperature))
+    return SliceScores(hemorrhage=hemorrhage, location=np.zeros((len(logits), 3)), logit=logits)
+
+
+def _fit_studies(rows: Sequence[SliceRow], scores: SliceScores) -> tuple[str, Thresholds]:
+    """Choose the aggregation that ranks validation studies best; of equals the one that parts them most."""
+    studies = [s for s in subjects(rows) if s.label is not None] + bleed_free_parts(rows)
+    labels = labels_of(studies)
+
+    def worth(aggregation: str) -> tuple[float, float]:
+        found = scores_of(studies, scores, aggregation)
+        logits = np.log(found.clip(1e-6, 1 - 1e-6)) - np.log1p(-found.clip(1e-6, 1 - 1e-6))
+        gap = np.quantile(logits[labels == 1], 0.05) - np.quantile(logits[labels == 0], 0.95)
+        return round(auc(labels, found) or 0.0, 3), float(gap)
+
+    best = max(AGGREGATIONS, key=worth)
+    return best, fit_thresholds(labels, scores_of(studies, scores, best))
+
+
+def finish(
+    network: DTViT,
+    validation: tuple[Sequence[SliceRow], NDArray[np.float32]],
+    form: InputFormat,
+    manifest: Manifest,
+    folder: Path,
+    parent: Bundle | None,
+) -> Manifest:
+    """Write the bundle: its figures are those of the float16 weights read back from disk."""
+    rows, pictures = validation
+    weights = stored_weights(network)
+    write_bundle(folder, manifest, weights)
+    stored = load_bundle(folder).network
+    raw = score_pictures(stored, pictures, form, 1.0)
+    operating = fit_operating(rows, raw.logit, parent)
+    scores = replace(raw, hemorrhage=_as_scores(raw.logit, operating.temperature).hemorrhage)
+    figures = summarize(
+        rows,
+        scores,
+        slice_thresholds=operating.slice_thresholds,
+        study_thresholds=operating.study_thresholds,
+        aggregation=operating.aggregation,
+    )
+    final = replace(
+        manifest,
+        temperature=operating.temperature,
+        aggregation=operating.aggregation,
+        slice_thresholds=operating.slice_thresholds,
+        study_thresholds=operating.study_thresholds,
+        metrics={"validation": figures | {"bleed_free_parts": len(bleed_free_parts(rows))}},
+    )
+    return write_bundle(folder, final, weights)
+
+
+def first_manifest(
+    name: str,
+    settings: TrainingSettings,
+    form: InputFormat,
+    training_rows: Sequence[SliceRow],
+    parent: Bundle | None,
+) -> Manifest:
+    """Return the manifest before calibration: what is known before the weights are."""
+    positives = sum(r.hemorrhage == 1 for r in training_rows)
+    training: dict[str, Any] = {
+        "sources": sorted({r.source for r in training_rows}),
+        "subjects": len({r.person for r in training_rows}),
+        "slices": len(training_rows),
+        "code_version": CODE_VERSION,
+        "settings": settings.to_dict(),
+        "seed": settings.seed,
+    }
+    whole = Thresholds(low=0.5, high=0.5)
+    return Manifest(
+        name=name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        encoder=settings.encoder,
+        input=form,
+        slice_thresholds=whole,
+        study_thresholds=whole,
+        aggregation=AGGREGATIONS[0],
+        temperature=1.0,
+        prevalence_in_training=positives / max(len(training_rows), 1),
+        training=training,
+        metrics={},
+        licence=LICENCE,
+        parent=parent.sha256 if parent else None,
+        weights_sha256="0" * 64,
+    )

@@ -1,0 +1,43 @@
+"""The settings of one training run; the paper's values (section 3.1) where it names one."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from model.encoders import ENCODERS
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Everything that, with the data and the code, decides the weights."""
+
+    encoder: str = "vit_large_patch16_224"
+    size: int = 0  # pixels; 0: the encoder's own
+    epochs: int = 10
+    batch: int = 32
+    rate: float = 2e-5
+    weight_decay: float = 0.01
+    warm_up: float = 0.05  # share of all steps
+    schedule: str = "cosine"
+    pretrained_rate: float = 1.0  # times `rate`, for the hybrid's pretrained stem
+    frozen_stages: int = 0  # of the hybrid's stem, counted from the picture
+    ema: float = 0.999
+    label_smoothing: float = 0.0
+    location_weight: float = 1.0
+    dropout: float = 0.1
+    samples: int = 0  # per epoch; 0: as many as there are training slices
+    source_weights: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
+
+    @property
+    def pixels(self) -> int:
+        """Return the side of the network's picture."""
+        return self.size or ENCODERS[self.encoder].default_size
+
+    @property
+    def stored_pixels(self) -> int:
+        """Return the side of the cached picture from which an augmented one is cut."""
+        return self.pixels * 4 // 3
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as the manifest keeps them."""
+        return asdict(self) | {"size": self.pixels}
