@@ -11,6 +11,7 @@ from ich_node.core.candidates import Part, parts_of
 from ich_node.core.claims import Claim, body_claim
 from ich_node.core.geometry import Geometry
 from ich_node.core.grounds import Rules, decline_reasons, preference
+from ich_node.core.instances import SECONDARY_CAPTURE_CLASSES
 from ich_node.core.instances import InstanceFacts as InstanceFacts
 from ich_node.vocabulary import Reason, Verdict
 
@@ -148,8 +149,8 @@ def _judge(part: Part, acquisition: int, scene: _Scene) -> Candidate:
 
 def _ignore_reasons(part: Part, claim: Claim, look: Look | None) -> set[Reason]:
     reasons = set(part.fate)
-    if Reason.NOT_CT in reasons:
-        return reasons
+    if Reason.NOT_CT in reasons or part.first.sop_class_uid in SECONDARY_CAPTURE_CLASSES:
+        return reasons  # planes and words of a capture are those of what it shows
     if part.geometry is not None and part.geometry.orientation != "axial":
         reasons.add(Reason.NOT_AXIAL)
     if claim is Claim.OTHER or (claim is Claim.SILENT and look is not None and not look.holds_brain):

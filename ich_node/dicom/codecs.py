@@ -9,12 +9,16 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import get_decoder
+from pydicom.encaps import generate_frames
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from ich_node.core.grounds import Limits, exceeds
 from ich_node.core.instances import InstanceFacts
+from ich_node.dicom.codestreams import announced
 from ich_node.dicom.headers import transfer_syntax
+from ich_node.dicom.jpeg12 import decode_frame
+from ich_node.dicom.values import whole
 from ich_node.errors import CannotJudge
 from ich_node.vocabulary import Reason
 
@@ -37,6 +41,10 @@ _PLUGINS = {
     "1.2.840.10008.1.2.4.202": "pylibjpeg",  # HTJ2K lossless RPCL
     "1.2.840.10008.1.2.4.203": "pylibjpeg",  # HTJ2K
 }
+
+# JPEG extended and its retired progressive kin, where they hold more than 8 bits
+_DEEP_LOSSY = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (51, 53, 55))
+_ENCAPSULATED = {syntax for syntax, plugin in _PLUGINS.items() if plugin} | _DEEP_LOSSY
 
 # what pydicom and the plugins raise for pixel data that is cut, wrong or of no known coding
 _FAULTS = (
@@ -66,18 +74,34 @@ def decode(dataset: Dataset, facts: InstanceFacts, limits: Limits) -> Stored:
     if exceeds(facts, limits):
         raise CannotJudge(Reason.TOO_LARGE)
     syntax = transfer_syntax(dataset)
-    if syntax not in _PLUGINS or facts.samples_per_pixel != 1:
+    if syntax not in {*_PLUGINS, *_DEEP_LOSSY} or facts.samples_per_pixel != 1:
         raise CannotJudge(Reason.UNDECODABLE)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a decoder that warns has met damage
             warnings.filterwarnings("ignore", message=".*excess padding.*")
-            stored, _ = get_decoder(UID(syntax)).as_array(
-                dataset, raw=True, decoding_plugin=_PLUGINS[syntax], allow_excess_frames=False
-            )
+            stored = _decoded(dataset, facts, syntax)
     except _FAULTS as fault:
         raise CannotJudge(Reason.UNDECODABLE) from fault
     return _checked(stored, facts)
+
+
+def _decoded(dataset: Dataset, facts: InstanceFacts, syntax: str) -> Stored:
+    frames = _frames(dataset, facts) if syntax in _ENCAPSULATED else []
+    if syntax in _DEEP_LOSSY and facts.bits_stored > 8:
+        signed = whole(dataset, "PixelRepresentation") == 1
+        return np.stack([decode_frame(frame, facts, syntax, signed=signed) for frame in frames])
+    stored, _ = get_decoder(UID(syntax)).as_array(dataset, raw=True, decoding_plugin=_PLUGINS[syntax])
+    return stored
+
+
+def _frames(dataset: Dataset, facts: InstanceFacts) -> list[bytes]:
+    """Cut encapsulated pixel data into frames, and refuse any that announces another size than the header."""
+    frames = list(generate_frames(dataset.PixelData, number_of_frames=facts.frames))
+    sizes = {(told.rows, told.columns) for told in map(announced, frames) if told is not None}
+    if len(frames) != facts.frames or sizes - {(facts.rows, facts.columns)}:
+        raise ValueError("the codestream announces another size than the header")
+    return frames
 
 
 def _checked(stored: Stored, facts: InstanceFacts) -> Stored:
