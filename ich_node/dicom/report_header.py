@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta, timezone
+from typing import cast
 
 from highdicom import ContributingEquipment
 from pydicom.charset import convert_encodings, default_encoding
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.tag import BaseTag
@@ -100,9 +101,9 @@ def copy_elements(source: Dataset, target: Dataset, keywords: Iterable[str]) -> 
             target[tag] = _verbatim(source, tag)
 
 
-def _verbatim(source: Dataset, tag: BaseTag) -> object:
+def _verbatim(source: Dataset, tag: BaseTag) -> DataElement | RawDataElement:
     vr = dictionary_VR(tag)
-    element = source.get_item(tag)
+    element = cast(DataElement | RawDataElement, source.get_item(tag))
     if isinstance(element, RawDataElement) and vr != "SQ" and element.value is not None:
         return element._replace(VR=vr)
     return deepcopy(source[tag])

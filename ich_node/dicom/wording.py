@@ -79,9 +79,14 @@ def _refusal(finding: Finding, sources: Sequence[Dataset]) -> list[str]:
     if finding.extent:
         series, instances = finding.extent.series_number, finding.extent.slices
     else:
-        series, instances = str(sources[0].get("SeriesNumber", None) or ""), len(sources)
+        series, instances = _series_number(sources[0]), len(sources)
     told.append(vocabulary.not_read_sentence(ascii_text(series), instances=instances))
     return told
+
+
+def _series_number(source: Dataset) -> str:
+    number = source.get("SeriesNumber", None)
+    return "" if number is None else str(number)
 
 
 def key_image_numbers(finding: Finding) -> tuple[str, ...]:

@@ -98,6 +98,19 @@ def test_a_value_outside_the_standard_is_copied_and_costs_no_report(keyword, val
         assert verbatim(written(made), keyword).rstrip() == value.rstrip()
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(b"two ", "series two"), (b"2.5 ", "series 2.5"), (b"0 ", "series 0"), (b"", "a series without number")],
+)
+@pytest.mark.filterwarnings("ignore:.*VR.* IS")
+def test_a_series_number_is_told_as_the_scanner_wrote_it(value, told):
+    sources = with_bytes(headers(), "SeriesNumber", value)
+
+    report = build_structured_report(finding(Outcome.DECLINED, headers()), sources, context())
+
+    assert f"Not judged: {told}, 10 images." in read_back(report).conclusion
+
+
 @pytest.mark.filterwarnings("ignore:Unknown encoding")
 def test_an_unknown_character_set_costs_no_report():
     sources = with_bytes(headers(SpecificCharacterSet="ISO_IR 100"), "SpecificCharacterSet", b"KLINGON ")
