@@ -27,7 +27,7 @@ REPORT_CLASSES = (
 SUCCESS = 0x0000
 LONGEST_UID = 64
 
-_REJECTIONS = {
+_REJECTIONS: dict[tuple[int | None, ...], str] = {
     (1, 1, 3): "it does not know our AE title or address",
     (1, 1, 7): "it does not have the AE title that we called",
     (2, 3, 1): "it is congested",

@@ -89,8 +89,13 @@ def accept(received: Received, *, database: Database, archive: Archive, now: dat
     try:
         return _accept(received, digest, database, archive, now)
     except (StorageFull, DatabaseAway) as error:
-        logger().error("instance.refused", status=f"{OUT_OF_RESOURCES:04X}", error=type(error).__name__)
-        return Answer(status=OUT_OF_RESOURCES, comment="Out of resources, try again later")
+        return out_of_resources(error)
+
+
+def out_of_resources(error: StorageFull | DatabaseAway) -> Answer:
+    """Raise the alarm and tell the sender that trying again later makes sense."""
+    logger().error("instance.refused", status=f"{OUT_OF_RESOURCES:04X}", error=type(error).__name__)
+    return Answer(status=OUT_OF_RESOURCES, comment="Out of resources, try again later")
 
 
 def _accept(received: Received, digest: str, database: Database, archive: Archive, now: datetime) -> Answer:

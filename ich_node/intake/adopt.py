@@ -11,7 +11,6 @@ from ich_node.store.database import Database
 from ich_node.store.files import Archive
 from ich_node.store.images import kept_files, with_row
 
-
 PAGE = 1000
 
 

@@ -1,0 +1,223 @@
+"""The receiving process: C-ECHO and C-STORE SCP. Uses the network, the archive's folder and the database."""
+
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import cast
+
+from pydicom.dataset import Dataset
+from pynetdicom import evt
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.events import Event, EventHandlerType
+
+from ich_node.errors import Collision, DatabaseAway, UsageError
+from ich_node.intake.accept import Answer, Peer, Received, accept, out_of_resources
+from ich_node.intake.adopt import reconcile
+from ich_node.intake.listener import BoundedMessages, Limits, Listener
+from ich_node.log import logger
+from ich_node.network import adjust_pynetdicom, application_entity, is_known
+from ich_node.settings import Settings
+from ich_node.store.database import Database
+from ich_node.store.files import Archive
+from ich_node.store.quarantine import note_refused_caller
+from ich_node.store.studies import close_association, close_associations_of, open_association
+
+CALLING_AE_TITLE_NOT_RECOGNIZED, CALLED_AE_TITLE_NOT_RECOGNIZED = 3, 7  # PS3.8 9.3.4
+PROCESSING_FAILURE = 0x0110  # PS3.7 C
+TICK_S = 0.1
+PDU_WITHIN_S = 30.0
+DRAIN_S, DRAIN_IDLE_S = 10.0, 1.0  # at the end: for all associations, for one that is silent
+
+
+class Reception:
+    """What the handlers of all associations share."""
+
+    def __init__(self, settings: Settings, database: Database, archive: Archive) -> None:
+        self._settings = settings
+        self._database = database
+        self._archive = archive
+        # of the host and port: what an earlier life of this receiver left open is closed by the next one
+        self._name = f"{socket.gethostname()}:{settings.receiver.port}"
+        self._lock = threading.Lock()
+        self._open: dict[Association, int] = {}
+        self._busy: set[Association] = set()
+
+    def admit(self, called: str, calling: str, address: str) -> int | None:
+        """Say why a caller is rejected, None for one that may come in; list the rejected for the admin."""
+        if called != self._settings.receiver.ae_title:
+            reason = CALLED_AE_TITLE_NOT_RECOGNIZED
+        elif not is_known(self._settings.senders, calling, address):
+            reason = CALLING_AE_TITLE_NOT_RECOGNIZED
+        else:
+            return None
+        logger().warning("caller.refused", ae_title=calling, address=address, reason=reason)
+        try:
+            with self._database.transaction() as connection:
+                note_refused_caller(
+                    connection,
+                    calling_ae_title=calling,
+                    called_ae_title=called,
+                    address=address,
+                    now=datetime.now(UTC),
+                )
+        except (Collision, DatabaseAway):
+            logger().warning("caller.not_listed", ae_title=calling, address=address)
+        return reason
+
+    def store(self, event: Event) -> Dataset:
+        """Answer a C-STORE request (PS3.4 B.2)."""
+        with self._lock:
+            self._busy.add(event.assoc)
+        try:
+            return _response(self._store(event))
+        except Exception as error:  # noqa: BLE001  # an error of ours with one instance: the others follow
+            logger().error("instance.failed", error=type(error).__name__)
+            return _response(Answer(status=PROCESSING_FAILURE))
+        finally:
+            with self._lock:
+                self._busy.discard(event.assoc)
+
+    def is_busy(self, association: Association) -> bool:
+        """Whether an instance of this association is being stored."""
+        with self._lock:
+            return association in self._busy
+
+    def _store(self, event: Event) -> Answer:
+        request = cast("C_STORE", event.request)
+        peer = Peer(ae_title=str(event.assoc.requestor.ae_title).strip(), address=_address(event.assoc))
+        try:
+            association_id = self._association_id(event.assoc, peer)
+        except DatabaseAway as error:
+            return out_of_resources(error)
+        received = Received(
+            sop_class_uid=str(request.AffectedSOPClassUID),
+            sop_instance_uid=str(request.AffectedSOPInstanceUID),
+            transfer_syntax_uid=str(event.context.transfer_syntax),
+            dataset=event.encoded_dataset(include_meta=False),
+            peer=peer,
+            association_id=association_id,
+        )
+        return accept(received, database=self._database, archive=self._archive, now=datetime.now(UTC))
+
+    def forget_earlier_life(self) -> None:
+        """Close the associations that a killed receiver at this place left open."""
+        with self._database.transaction() as connection:
+            if count := close_associations_of(connection, self._name, now=datetime.now(UTC)):
+                logger().warning("associations.closed_late", count=count)
+
+    def close_ended(self) -> None:
+        """Close the rows of associations that ended, however they ended; tries again after an error."""
+        with self._lock:
+            ended = [(one, number) for one, number in self._open.items() if not one.is_alive()]
+        for association, number in ended:
+            try:
+                with self._database.transaction() as connection:
+                    close_association(connection, number, now=datetime.now(UTC))
+            except (Collision, DatabaseAway):
+                return
+            with self._lock:
+                del self._open[association]
+
+    def _association_id(self, association: Association, peer: Peer) -> int:
+        """The row of this association, made at its first instance."""
+        with self._lock:
+            known = self._open.get(association)
+        if known is not None:
+            return known
+        with self._database.transaction() as connection:
+            number = open_association(
+                connection,
+                receiver=self._name,
+                calling_ae_title=peer.ae_title,
+                address=peer.address,
+                now=datetime.now(UTC),
+            )
+        with self._lock:
+            self._open[association] = number
+        return number
+
+
+def _address(association: Association) -> str:
+    return str(association.requestor.address)
+
+
+def _response(answer: Answer) -> Dataset:
+    response = Dataset()
+    response.Status = answer.status
+    if answer.comment:
+        response.ErrorComment = answer.comment
+    return response
+
+
+def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] | None = None) -> None:
+    """Receive until `stop` is set, then let running associations end; `ready` gets the port.
+
+    Raises UsageError where the port cannot be had.
+    """
+    adjust_pynetdicom()
+    warnings.simplefilter("ignore")  # pydicom's would print values of the patient to standard error
+    database = Database(settings.database_url)
+    archive = Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb)
+    reception = Reception(settings, database, archive)
+    reception.forget_earlier_life()
+    listener = _listen(settings, reception)
+    try:
+        logger().info("receiver.started", host=settings.receiver.host, port=listener.port)
+        if ready:
+            ready(listener.port)
+        reconciled = False
+        while not stop.wait(TICK_S):
+            reception.close_ended()
+            reconciled = reconciled or _reconcile(database, archive)
+    finally:
+        listener.stop()
+        _drain(listener, reception)
+        reception.close_ended()
+        database.dispose()
+        logger().info("receiver.stopped")
+
+
+def _reconcile(database: Database, archive: Archive) -> bool:
+    try:
+        reconcile(database, archive, now=datetime.now(UTC))
+    except DatabaseAway:
+        return False
+    return True
+
+
+def _listen(settings: Settings, reception: Reception) -> Listener:
+    facts = settings.receiver
+    entity = application_entity(facts.ae_title)
+    entity.network_timeout = facts.idle_timeout_s
+    entity.acse_timeout = min(PDU_WITHIN_S, facts.idle_timeout_s)
+    limits = Limits(
+        associations=facts.max_associations,
+        pdu_bytes=facts.max_pdu_bytes,
+        data_set_bytes=facts.max_instance_mb * 1_000_000,
+        pdu_within_s=min(PDU_WITHIN_S, facts.idle_timeout_s),
+    )
+    address = (facts.host, facts.port)
+    handlers: list[EventHandlerType] = [(evt.EVT_C_STORE, reception.store)]
+    try:
+        listener = Listener(entity, address, limits=limits, admission=reception.admit, handlers=handlers)
+    except OSError as error:
+        raise UsageError(f"cannot listen on {facts.host}:{facts.port} ({error.strerror})") from error
+    threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": TICK_S}, daemon=True).start()
+    return listener
+
+
+def _drain(listener: Listener, reception: Reception) -> None:
+    """Let associations end by themselves; end those that are silent, and after a while all."""
+    end = time.monotonic() + DRAIN_S
+    while (associations := listener.active_associations) and time.monotonic() < end + DRAIN_S:
+        for association in associations:
+            silent_s = time.monotonic() - cast("BoundedMessages", association.dimse).last_heard
+            idle = silent_s > DRAIN_IDLE_S and not reception.is_busy(association)
+            if idle or time.monotonic() > end:
+                association.acse_timeout = 1  # how long we wait for the peer to hang up
+                association.abort(block=False)
+        time.sleep(TICK_S)

@@ -1,0 +1,163 @@
+"""What tests share: databases of both kinds, peers made by others, the shared data; each with a clear skip."""
+
+import itertools
+import os
+import random
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ich_node.dicom.uids import derive
+from ich_node.store.database import Database, migrate
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # noqa: TID251  # two cores are shared by everything
+_database_numbers = itertools.count()
+IN_CI = os.environ.get("CI") == "true"  # noqa: TID251
+
+
+def missing(what: str) -> None:
+    """Skip where a peer is absent; where everything has been installed its absence is a failure."""
+    if IN_CI:
+        pytest.fail(f"{what} is missing though .ci/run installs it")
+    pytest.skip(f"{what} is not installed")
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """The image sets and DICOM files beside the repository."""
+    folder = Path(__file__).parents[2] / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("the shared data lies not beside this checkout (../shared/data)")
+    return folder
+
+
+@pytest.fixture
+def seed() -> int:
+    """A seed that differs between runs; pytest shows it where the test fails."""
+    drawn = random.randrange(1, 1 << 30)
+    print(f"seed {drawn}")
+    return drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dcmtk:
+    """The programs of DCMTK that tests use."""
+
+    storescu: str
+    storescp: str
+    dcmsend: str
+    echoscu: str
+
+
+@pytest.fixture(scope="session")
+def dcmtk() -> Dcmtk:
+    """DCMTK's network programs."""
+    found = {name: shutil.which(name) for name in Dcmtk.__dataclass_fields__}
+    if not all(found.values()):
+        missing("DCMTK (Debian package dcmtk)")
+    return Dcmtk(**{name: str(path) for name, path in found.items()})
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class PostgresServer:
+    """A PostgreSQL server in a temporary folder, for one session of tests; can be stopped and started."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs = programs
+        self._folder = folder
+        self._as_other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        if self._as_other:
+            shutil.chown(folder, "postgres")
+        self._run(
+            "initdb", "-D", str(folder / "data"), "-U", "ich", "--auth=trust", "-E", "UTF8", "--no-sync"
+        )
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder}"
+        log = str(self._folder / "log")
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-l", log, "-o", options, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-m", "immediate", "stop")
+
+    def url(self, name: str) -> str:
+        return f"postgresql+psycopg://ich@127.0.0.1:{self.port}/{name}"
+
+    def create(self, name: str, template: str = "template0") -> str:
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "ich", "-T", template, name)
+        return self.url(name)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as_other, str(self._programs / program), *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", timeout=60)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of our own, with a migrated database named `migrated` to copy from."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not programs:
+        missing("PostgreSQL (Debian package postgresql)")
+    # not below pytest's folder: the user postgres may not enter it
+    with tempfile.TemporaryDirectory(prefix="ich-postgres-", ignore_cleanup_errors=True) as folder:
+        server = PostgresServer(programs[-1].parent, Path(folder))
+        server.start()
+        _migrated(server.create("migrated"))
+        yield server
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy from."""
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.sqlite"
+    _migrated(f"sqlite:///{path}")
+    return path
+
+
+def _migrated(url: str) -> None:
+    database = Database(url)
+    migrate(database, new_uid=derive("test", "", "", "", "installation", 1), now=datetime.now(UTC))
+    database.dispose()
+
+
+@pytest.fixture
+def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """A fresh, migrated SQLite database."""
+    path = tmp_path / "ich-node.sqlite"
+    shutil.copyfile(migrated_sqlite, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh, migrated database, once of each kind."""
+    if request.param == "sqlite":
+        return str(request.getfixturevalue("sqlite_url"))
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.create(f"test_{next(_database_numbers)}", template="migrated")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """The database itself, once of each kind."""
+    opened = Database(database_url)
+    yield opened
+    opened.dispose()
