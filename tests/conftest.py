@@ -1,4 +1,4 @@
-"""What tests share: databases of both kinds, peers made by others, the shared data; each with a clear skip."""
+"""What tests share: databases of both kinds, peers made by others, shared data; each with a clear skip."""
 
 import itertools
 import os
