@@ -23,10 +23,10 @@ _HEAD_STEMS = (
     *("kopf", "schadel", "schaedel", "hirn", "gehirn", "crane", "cerveau", "cabeza", "craneo"),
     *("encefal", "cabeca", "cervello", "hoofd", "hersen", "schedel", "hjern", "hjarn"),
     *("huvud", "skalle", "aivo", "glow", "mozg", "mozek", "mozku", "hlav", "kopony", "beyin"),
-    *("kranial", "golov", "голов", "мозг", "череп", "εγκεφαλ", "κεφαλ", "κραν", "راس", "دماغ"),
+    *("kranial", "golov", "голов", "мозг", "череп", "εγκεφαλ", "κεφαλ", "κραν"),
 )
 _HEAD_WORDS = frozenset({"tete", "testa", "hode", "hodet", "kafa", "agy"})  # too short to be stems
-_HEAD_SIGNS = ("头", "頭", "颅", "顱", "脑", "腦", "脳", "두부", "머리", "뇌")
+_HEAD_SIGNS = ("头", "頭", "颅", "顱", "脑", "腦", "脳", "두부", "머리", "뇌", "رأس", "راس", "دماغ")
 _OTHER_STEMS = (
     *("chest", "thorax", "thorac", "lung", "pulmo", "abdom", "pelv", "spine", "cspine", "lspine", "tspine"),
     *("cervical", "lumb", "sacr", "vertebr", "neck", "heart", "cardi", "coronar", "liver", "kidney", "renal"),
