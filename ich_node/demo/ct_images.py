@@ -123,7 +123,7 @@ def _put_exam(dataset: Dataset, exam: Exam) -> None:
     dataset.StudyInstanceUID = exam.study_uid
     dataset.StudyID = exam.accession_number[-6:]
     dataset.AccessionNumber = exam.accession_number
-    dataset.ReferringPhysicianName = None
+    dataset.ReferringPhysicianName = ""
     dataset.StudyDescription = exam.description
     dataset.StudyDate = exam.started.strftime("%Y%m%d")
     dataset.StudyTime = exam.started.strftime("%H%M%S")
@@ -170,7 +170,7 @@ def _put_series(dataset: Dataset, exam: Exam, series: Series, number: int) -> No
 
 def _put_plane(dataset: Dataset, series: Series, corner: Point) -> None:
     dataset.FrameOfReferenceUID = series.frame_of_reference_uid
-    dataset.PositionReferenceIndicator = None
+    dataset.PositionReferenceIndicator = ""
     dataset.ImagePositionPatient = [f"{value:.6g}" for value in corner]
     dataset.ImageOrientationPatient = [f"{value:.8g}" for value in series.orientation]
     dataset.PixelSpacing = [f"{value:.8g}" for value in series.pixel_spacing_mm]

@@ -90,10 +90,10 @@ def head_phantom(seed: int, bleed: Location | None = None, *, size: int = 512) -
 
 def _draw_frame(build: Build, rng: np.random.Generator) -> _Frame:
     """Draw how the head was scanned: from the foramen magnum to the air over the vertex."""
-    spacing = round(rng.uniform(4.0, 5.0), 2)
-    first = -rng.uniform(66, 78)
-    top = build.height + build.bone_mm + build.scalp_mm + rng.uniform(4, 12)
-    slices = int(np.clip(np.ceil((top - first) / spacing), 28, 40))
+    first = -rng.uniform(60, 70)
+    top = build.height + build.bone_mm + build.scalp_mm + rng.uniform(2, 8)
+    spacing = round(rng.uniform(max(4.0, (top - first) / 39), 5.0), 2)
+    slices = int(np.ceil((top - first) / spacing)) + 1
     return _Frame(
         slices=slices,
         spacing_mm=spacing,

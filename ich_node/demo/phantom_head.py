@@ -184,7 +184,9 @@ def paint_headrest(hu: Array, across: Array, down: Array, back_mm: float, rng: n
     kind = int(rng.integers(0, 4))
     top = back_mm + rng.choice([-0.5, rng.uniform(1, 9)])
     radius, wall = rng.uniform(95, 150), rng.uniform(1.6, 4.0)
-    cradle = np.sqrt(across**2 + (down - (top - radius)) ** 2) - radius  # 0 on the inner face
+    middle = top - radius
+    cradle = np.sqrt(across**2 + (down - middle) ** 2) - radius  # 0 on the inner face
+    cradle = np.where(down > middle, cradle, radius)  # the lower half of the circle only
     shell = inside(np.abs(cradle - wall / 2) - wall / 2) * inside(np.abs(across) - rng.uniform(55, 95), 3)
     if kind == 0:  # carbon shell
         blend(hu, shell, rng.uniform(-150, 150))
