@@ -14,7 +14,7 @@ from uuid import uuid4
 from ich_node.errors import RetrainingFailed, UsageError
 from ich_node.settings import Settings
 from model.errors import BundleError
-from model.manifest import WEIGHTS_FILE, Manifest, bundle_sha256, read_manifest
+from model.manifest import MANIFEST_FILE, WEIGHTS_FILE, Manifest, bundle_sha256, read_manifest
 
 # in a process of its own: only there is torch loaded, and what crashes crashes there
 _LOAD = (
@@ -61,13 +61,15 @@ def identity_of(folder: Path) -> str:
 
 
 def keep_bundle(source: Path, target: Path) -> None:
-    """Copy a bundle folder to its place, whole or not at all; harmless where it is there already."""
+    """Copy the two files of a bundle to its place, whole or not at all; harmless to repeat."""
     if target.exists():
         if identity_of(target) != identity_of(source):
             raise UsageError(f"{target}: holds another bundle; move it away")
         return
     partial = target.with_name(f".{target.name}-{uuid4().hex[:8]}")
-    shutil.copytree(source, partial)
+    partial.mkdir(parents=True)
+    for name in (MANIFEST_FILE, WEIGHTS_FILE):
+        shutil.copyfile(source / name, partial / name)
     try:
         partial.rename(target)
     except OSError:

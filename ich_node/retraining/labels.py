@@ -6,12 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from sqlalchemy import Connection
-
 from ich_node.core.consensus import Opinion
 from ich_node.errors import UsageError
 from ich_node.retraining.labels_csv import BadLine, LabelRow, Unusable, parse_labels, write_labels
-from ich_node.store.database import Database
+from ich_node.store.database import Connection, Database
 from ich_node.store.labels import add_label, all_labels, opinions_of, studies_named
 
 LARGEST_MB = 64

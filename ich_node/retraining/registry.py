@@ -4,8 +4,6 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from ich_node import vocabulary
 from ich_node.core.gate import GateVerdict
 from ich_node.core.states import BundleCommand, BundleState
@@ -34,7 +32,7 @@ from ich_node.store.bundles import (
     serving,
     set_serving,
 )
-from ich_node.store.database import Database
+from ich_node.store.database import Connection, Database
 
 __all__ = ["gate", "list_bundles", "promote", "register_first", "rollback", "serving"]
 
@@ -50,7 +48,6 @@ def register_first(database: Database, settings: Settings, *, now: datetime) -> 
     source = configured_bundle(settings)
     manifest = checked_manifest(source)
     folder = bundles_folder(settings) / manifest.name
-    folder.parent.mkdir(parents=True, exist_ok=True)
     keep_bundle(source, folder)
     new = NewBundle(name=manifest.name, sha256=identity_of(folder), folder=folder, metrics={}, gate={})
     with database.transaction() as connection:

@@ -103,6 +103,11 @@ def find_bundle(connection: Connection, name: str) -> RegisteredBundle | None:
     return None if row is None else _bundle(row._mapping)
 
 
+def get_bundle(connection: Connection, sha256: str) -> RegisteredBundle | None:
+    row = connection.execute(select(*_COLUMNS).where(bundles.c.sha256 == sha256)).one_or_none()
+    return None if row is None else _bundle(row._mapping)
+
+
 def list_bundles(connection: Connection) -> list[RegisteredBundle]:
     """All bundles, the newest first."""
     statement = select(*_COLUMNS).order_by(bundles.c.id.desc())

@@ -83,3 +83,7 @@ def _opinion(row: object) -> Opinion:
     values["hemorrhage"] = Presence(values["hemorrhage"])
     values["location"] = Location(values["location"]) if values["location"] else None
     return Opinion(**values)
+
+
+def has_labels(connection: Connection) -> bool:
+    return connection.execute(select(labels.c.id).limit(1)).first() is not None

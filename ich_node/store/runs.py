@@ -7,9 +7,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, and_, insert, select, update
 
+from ich_node.core.split import Split
 from ich_node.core.states import RunState
 from ich_node.errors import LeaseLost, UsageError
-from ich_node.store.tables import installation, training_runs
+from ich_node.store.tables import installation, training_runs, training_subjects
 
 ACTIVE = (RunState.REQUESTED, RunState.RUNNING)
 
@@ -53,19 +54,20 @@ def request_run(
     }
     key = connection.execute(insert(training_runs).values(values)).inserted_primary_key
     assert key is not None
-    folder = str(runs_folder / f"run-{key[0]}")
+    # the time too: another database may have numbered its runs in this folder before
+    folder = str(runs_folder / f"{now:%Y%m%d-%H%M%S}-{key[0]}")
     connection.execute(update(training_runs).where(training_runs.c.id == key[0]).values(folder=folder))
     return _get_run(connection, int(key[0]))
 
 
-def resume_run(connection: Connection, *, message: str, now: datetime) -> TrainingRun:
+def resume_run(connection: Connection, *, message: str) -> TrainingRun:
     """Ask for the last run again, which ended before it was done; raises UsageError where it cannot go on."""
     connection.execute(select(installation.c.id).with_for_update())
     _refuse_second(connection)
     last = latest_run(connection)
     if last is None or last.state is RunState.DONE:
         raise UsageError("there is no interrupted retraining; start one with `ich-node retrain start`")
-    values = {"state": RunState.REQUESTED, "message": message, "finished_at": None, "requested_at": now}
+    values = {"state": RunState.REQUESTED, "message": message, "finished_at": None}
     connection.execute(update(training_runs).where(training_runs.c.id == last.id).values(values))
     return _get_run(connection, last.id)
 
@@ -147,6 +149,19 @@ def latest_run(connection: Connection) -> TrainingRun | None:
     """The run that was asked for last."""
     row = connection.execute(select(*_COLUMNS).order_by(training_runs.c.id.desc()).limit(1)).one_or_none()
     return None if row is None else _run(row._mapping)
+
+
+def kept_splits(connection: Connection) -> dict[str, Split]:
+    """The part that each patient (by pseudonym) was given for good."""
+    statement = select(training_subjects.c.subject, training_subjects.c.split)
+    return {row.subject: Split(row.split) for row in connection.execute(statement)}
+
+
+def keep_splits(connection: Connection, new: Mapping[str, Split], *, now: datetime) -> None:
+    """Keep the parts of patients who had none."""
+    rows = [{"subject": subject, "split": split, "assigned_at": now} for subject, split in new.items()]
+    if rows:
+        connection.execute(insert(training_subjects), rows)
 
 
 def _active_run(connection: Connection) -> TrainingRun | None:
