@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from datetime import date
 
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 
 # what pydicom raises when it converts the bytes of an odd element
 ODD_VALUE = (
     AttributeError,
+    BytesLengthException,
     LookupError,
     NotImplementedError,
     OSError,
