@@ -1,7 +1,6 @@
 """The stand-in PACS over real associations: from our scanner and from DCMTK, in threads and as a process."""
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +14,6 @@ from pydicom import dcmread
 from ich_node.demo.pacs import stand_in_pacs
 from ich_node.demo.scanner import send
 from ich_node.errors import DeliveryFailed
-
-dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="DCMTK is not installed")
 
 
 def test_what_the_scanner_sends_is_kept_whole(tmp_path: Path) -> None:
@@ -90,7 +87,7 @@ def test_a_sender_whom_nobody_answers_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.peer
-@dcmtk
+@pytest.mark.usefixtures("dcmtk")
 def test_it_receives_from_storescu_and_answers_findscu_and_echoscu(tmp_path: Path) -> None:
     series = ct_series(slices=3)
     files = write_files(series, tmp_path / "in")
