@@ -1,5 +1,5 @@
 """`python -m ich_node` is the console script `ich-node`."""
 
-from ich_node.cli import main
+from ich_node.cli.app import main
 
 main()

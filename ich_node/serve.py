@@ -1,4 +1,4 @@
-"""Run every process of the node on one machine and start anew what dies; may start processes and nothing else."""
+"""Run every process of the node on one machine and start anew what dies. Starts processes, nothing else."""
 
 import signal
 import subprocess

@@ -113,6 +113,9 @@ class Analysis(_Section):
     )
     attempts: int = Field(3, ge=1, description="attempts at a study before it ends as failed")
     retry_s: Seconds = Field(10, description="seconds before a failed attempt is repeated; doubles each time")
+    trust_headers: bool = Field(
+        False, description="skip the checks of HU: only for series made of 8-bit images; reports say so"
+    )
     minimum_age_years: float = Field(18, ge=0, description="younger patients are declined as out of scope")
 
 

@@ -97,12 +97,16 @@ def not_judged(reasons: Sequence[Reason], *, extent: Extent | None = None) -> Fi
     return Finding(outcome=outcome, reason=first, further_reasons=tuple(others), extent=extent)
 
 
-def leading(findings: Sequence[Finding]) -> Finding:
-    """The finding that speaks for the study: the most serious outcome, the higher score among equals."""
-    return min(
-        findings,
-        key=lambda finding: (
-            SERIOUSNESS.index(finding.outcome),
-            -(finding.scores.study if finding.scores else 0.0),
-        ),
+def most_serious_first(findings: Sequence[Finding]) -> list[int]:
+    """The places of the findings in `findings`, the one that speaks for the study first.
+
+    The most serious outcome leads, the higher score among equals.
+    """
+    return sorted(
+        range(len(findings)),
+        key=lambda place: (SERIOUSNESS.index(findings[place].outcome), -_study_score(findings[place])),
     )
+
+
+def _study_score(finding: Finding) -> float:
+    return finding.scores.study if finding.scores else 0.0

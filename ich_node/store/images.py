@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
+from ich_node.core.retention import Kept
+from ich_node.core.states import DeliveryState, StudyState
 from ich_node.store.history import append
-from ich_node.store.tables import instances, studies
-
+from ich_node.store.tables import deliveries, instances, labels, reports, studies
+from ich_node.vocabulary import Outcome
 
 _CHUNK = 500  # SQLite takes at least 999 parameters in one statement
 
@@ -40,10 +42,43 @@ def files_of(connection: Connection, study_id: int) -> list[str]:
     )
 
 
-def mark_forgotten(connection: Connection, study_id: int, *, now: datetime) -> None:
-    """Note that a study's files went; its rows stay as evidence of what was received."""
-    connection.execute(update(studies).where(studies.c.id == study_id).values(forgotten_at=now))
-    append(connection, study_id, "study.forgotten", now=now)
+def kept_studies(connection: Connection) -> list[Kept]:
+    """Finished studies whose images are still on the disk, with what retention asks about them."""
+    undelivered = (
+        select(reports.c.study_id, func.count().label("pending"))
+        .join(deliveries, deliveries.c.report_id == reports.c.id)
+        .where(deliveries.c.state == DeliveryState.PENDING)
+        .group_by(reports.c.study_id)
+        .subquery()
+    )
+    labelled = select(labels.c.study_id).distinct().subquery()
+    statement = (
+        select(
+            studies.c.id, studies.c.outcome, studies.c.finished_at, undelivered.c.pending, labelled.c.study_id
+        )
+        .outerjoin(undelivered, undelivered.c.study_id == studies.c.id)
+        .outerjoin(labelled, labelled.c.study_id == studies.c.id)
+        .where(studies.c.state == StudyState.FINISHED, studies.c.forgotten_at.is_(None))
+    )
+    return [
+        Kept(
+            study_id=row[0],
+            ignored=row[1] == Outcome.IGNORED,
+            finished_at=row[2],
+            undelivered=row[3] or 0,
+            labelled=row[4] is not None,
+        )
+        for row in connection.execute(statement)
+    ]
+
+
+def mark_forgotten(connection: Connection, study_id: int, *, now: datetime) -> bool:
+    """Note that a study's files go, unless it was reopened meanwhile; its rows stay as evidence."""
+    finished = and_(studies.c.id == study_id, studies.c.state == StudyState.FINISHED)
+    gone = connection.execute(update(studies).where(finished).values(forgotten_at=now)).rowcount == 1
+    if gone:
+        append(connection, study_id, "study.forgotten", now=now)
+    return gone
 
 
 def mark_remembered(connection: Connection, file: str) -> None:

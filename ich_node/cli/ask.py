@@ -1,0 +1,152 @@
+"""Commands that ask: explain, doctor, studies, senders."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ich_node.cli.context import console, given, now
+from ich_node.errors import UsageError
+
+studies = typer.Typer(help="Look at studies; read or send one again.", no_args_is_help=True)
+senders = typer.Typer(help="Who may send, and who was refused.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command()(explain)
+    app.command()(doctor)
+    app.add_typer(studies, name="studies")
+    app.add_typer(senders, name="senders")
+
+
+def explain(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder with DICOM files")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON for programs")] = False,
+) -> None:
+    """Say which series of a folder would be read and why the others would not; needs no node."""
+    from ich_node.analysis.explain import explain_folder
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    explanation = explain_folder(folder)
+    if as_json:
+        typer.echo(explanation.to_json())
+    else:
+        explanation.render(console)
+    sys.exit(0 if explanation.studies else 3)
+
+
+def doctor(
+    context: typer.Context,
+    destination: Annotated[str | None, typer.Argument(help="look at this destination only")] = None,
+) -> None:
+    """Check settings, disk, database, bundle, device and destinations, and say what to do."""
+    from ich_node.cli.doctor import examine
+
+    checks = examine(given(context), destination)
+    for check in checks:
+        mark = "[green]ok  [/]" if check.passed else "[red]FAIL[/]"
+        console.print(f"{mark} {check.subject}: {check.words}", highlight=False)
+    sys.exit(0 if all(check.passed for check in checks) else 1)
+
+
+@studies.command("list")
+def list_studies(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="how many, the newest first")] = 50,
+) -> None:
+    """List the newest studies with their state and outcome; patients are not named."""
+    from ich_node.store.studies import list_studies as newest
+
+    with given(context).database().transaction() as connection:
+        rows = newest(connection, limit=limit)
+    table = Table("ID", "received", "state", "outcome", "reason", "revision", "accession number")
+    for row in rows:
+        received = row.first_instance_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(
+            str(row.id),
+            received,
+        )
+    console.print(table)
+
+
+@studies.command("show")
+def show_study(context: typer.Context, study_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
+    """Show one study: its readings, deliveries and history."""
+    from ich_node.store.deliveries import deliveries_of
+    from ich_node.store.history import history_of
+    from ich_node.store.readings import readings_of
+    from ich_node.store.studies import get_study
+
+    with given(context).database().transaction() as connection:
+        study = get_study(connection, study_id)
+        if study is None:
+            raise UsageError(f"there is no study {study_id}; `ich-node studies list` lists them")
+        readings = readings_of(connection, study_id)
+        deliveries = deliveries_of(connection, study_id)
+        history = history_of(connection, study_id)
+    console.print(f"Study {study.id}, UID {study.study_uid}, {study.state}, revision {study.revision}")
+    console.print(f"Outcome: {study.outcome or 'none yet'} {study.reason or ''}")
+    for reading in readings:
+        console.print(
+            f"  reading, revision {reading.revision}: {reading.outcome} {reading.reason or ''} "
+            f"series {reading.series_uid or '-'} "
+            f"bundle {(reading.bundle_sha256 or '-')[:12]} {reading.device or ''}"
+        )
+    for item in deliveries:
+        console.print(
+            f"  {item.kind}, revision {item.revision}, to {item.destination}: {item.state}, "
+            f"{item.attempts} attempts {item.last_error or ''}"
+        )
+    for line in history:
+        console.print(f"  {line.at.astimezone():%Y-%m-%d %H:%M:%S} {line.event} {line.detail or ''}")
+
+
+@studies.command("read-again")
+def read_again(context: typer.Context, study_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
+    """Queue a study for another reading, with the bundle that serves now."""
+    from ich_node.store.studies import ask_again, get_study
+
+    with given(context).database().transaction() as connection:
+        study = get_study(connection, study_id)
+        if study is None:
+            raise UsageError(f"there is no study {study_id}; `ich-node studies list` lists them")
+        if study.forgotten_at is not None:
+            raise UsageError(f"the images of study {study_id} are gone (storage.keep_days); send them again")
+        ask_again(connection, study, now=now())
+    console.print(f"Study {study_id} waits for a worker.")
+
+
+@studies.command("send-again")
+def send_again(context: typer.Context, study_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
+    """Send the newest reports of a study once more, the same bytes."""
+    from ich_node.store.deliveries import send_again as queue_again
+
+    with given(context).database().transaction() as connection:
+        count = queue_again(connection, study_id, now=now())
+    if count == 0:
+        raise UsageError(f"study {study_id} has no delivery that could be repeated")
+    console.print(f"{count} deliveries wait for their attempt.")
+
+
+@senders.command("list")
+def list_senders(context: typer.Context) -> None:
+    """List who may send and who was refused, with the lines that would let them in."""
+    from ich_node.store.quarantine import list_refused_callers
+
+    settings = given(context).settings()
+    for sender in settings.senders:
+        console.print(f"may send: {sender.ae_title} from {sender.address}")
+    with given(context).database().transaction() as connection:
+        refused = list_refused_callers(connection)
+    for caller in refused:
+        console.print(
+            f"refused {caller.count} times, last {caller.last_at.astimezone():%Y-%m-%d %H:%M}: "
+            f"{caller.calling_ae_title!r} from {caller.address}, calling {caller.called_ae_title!r}. "
+            "To let it in:\n"
+            f'  [[senders]]\n  ae_title = "{caller.calling_ae_title}"\n  address = "{caller.address}"',
+            markup=False,
+        )

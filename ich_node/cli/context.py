@@ -1,0 +1,48 @@
+"""What every command is given: the settings file, and from it the settings and the database."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+from ich_node import settings
+from ich_node.settings import Settings
+
+if TYPE_CHECKING:
+    from ich_node.store.database import Database
+
+console = Console()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """The arguments that stand before the command."""
+
+    settings_file: Path | None
+
+    def settings(self) -> Settings:
+        """Read the settings; raises SettingsError that names every problem."""
+        return settings.load(self.settings_file)
+
+    def database(self) -> "Database":
+        """Open the database of these settings; raises UsageError unless its schema is the newest."""
+        from ich_node.store.database import Database, require_current
+
+        database = Database(self.settings().database_url)
+        require_current(database)
+        return database
+
+
+def given(context: typer.Context) -> Given:
+    """What stood before the command."""
+    found = context.find_object(Given)
+    assert found is not None
+    return found
+
+
+def now() -> datetime:
+    """The only clock of the command line."""
+    return datetime.now(UTC)

@@ -1,0 +1,68 @@
+"""The clock of the node (APScheduler): completes studies, forgets old images, runs retraining."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from ich_node.errors import DatabaseAway
+from ich_node.intake.close import close_complete_studies
+from ich_node.intake.forget import forget_old_images
+from ich_node.log import logger
+from ich_node.retraining.run import run_requested
+from ich_node.settings import Settings
+from ich_node.store.database import Database, require_current
+from ich_node.store.files import Archive
+
+COMPLETE_EVERY_S = 0.5
+RETRAIN_EVERY_S = 2
+FORGET_EVERY_S = 600
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Keep time until `stop`; one job never runs twice at once, and a late one runs once."""
+    database = Database(settings.database_url)
+    require_current(database)
+    archive = Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb)
+    scheduler = BackgroundScheduler(
+        timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+    )
+
+    def _every(seconds: float, name: str, job: Callable[[], object]) -> None:
+        scheduler.add_job(_guarded, "interval", args=(name, job), seconds=seconds, id=name)
+
+    _every(COMPLETE_EVERY_S, "complete", lambda: _complete(database, settings))
+    _every(
+        FORGET_EVERY_S, "forget", lambda: forget_old_images(database, archive, settings.storage, now=_now())
+    )
+    _every(RETRAIN_EVERY_S, "retrain", lambda: run_requested(database, settings, stop))
+    scheduler.start()
+    stop.wait()
+    scheduler.shutdown(wait=True)
+    database.dispose()
+
+
+def _complete(database: Database, settings: Settings) -> None:
+    count = close_complete_studies(
+        database,
+        now=_now(),
+        quiet_s=settings.completion.quiet_s,
+        deadline_s=settings.completion.deadline_s,
+    )
+    if count:
+        logger().info("study.completed", count=count)
+
+
+def _guarded(name: str, job: Callable[[], object]) -> None:
+    """Run a job; whatever goes wrong is logged by its kind, and the next turn comes."""
+    try:
+        job()
+    except DatabaseAway as error:
+        logger().error("database.away", job=name, error=type(error).__name__)
+    except Exception as error:  # noqa: BLE001  one failing job must not silence the others
+        logger().error("job.failed", job=name, error=type(error).__name__)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

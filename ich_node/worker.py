@@ -1,0 +1,188 @@
+"""Claims complete studies, has them read, and records outcome, reports and outbox in one transaction."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from ich_node.analysis.analyse import Analysis, Order, analyse, give_up
+from ich_node.analysis.reader import Reader
+from ich_node.analysis.record import reading_rows, says_the_same
+from ich_node.analysis.stopwatch import Stopwatch, nowhere
+from ich_node.core.retry import RetryPolicy, next_attempt_at
+from ich_node.errors import DatabaseAway, LeaseLost
+from ich_node.log import logger
+from ich_node.settings import Settings
+from ich_node.store.bundles import serving
+from ich_node.store.database import Database, installation_uid, require_current
+from ich_node.store.deliveries import add_deliveries
+from ich_node.store.files import Archive
+from ich_node.store.readings import add_readings, add_report, readings_of, reports_of
+from ich_node.store.studies import (
+    Claim,
+    claim_study,
+    extend_lease,
+    finish_study,
+    instances_of,
+    postpone_study,
+)
+from ich_node.vocabulary import Reason
+
+IDLE_S = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """All that a worker holds; `at` hears the name of each stage as it begins."""
+
+    settings: Settings
+    database: Database
+    archive: Archive
+    reader: Reader
+    holder: str
+    at: Callable[[str], None] = nowhere
+
+
+def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = nowhere) -> None:
+    """Work until `stop`; a database that is away is waited for."""
+    database = Database(settings.database_url)
+    require_current(database)
+    bench = Bench(
+        settings=settings,
+        database=database,
+        archive=Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb),
+        reader=Reader(None if settings.analysis.device == "auto" else settings.analysis.device),
+        holder=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
+        at=at,
+    )
+    while not stop.is_set():
+        try:
+            worked = work_once(bench)
+        except DatabaseAway as error:
+            logger().error("database.away", error=type(error).__name__)
+            worked = False
+        if not worked:
+            stop.wait(IDLE_S)
+    database.dispose()
+
+
+def work_once(bench: Bench) -> bool:
+    """Take one study to its outcome, or back into the queue; returns whether there was one."""
+    lease_s = bench.settings.analysis.lease_s
+    with bench.database.transaction() as connection:
+        claim = claim_study(connection, holder=bench.holder, lease_s=lease_s, now=_now())
+    if claim is None:
+        return False
+    bench.at("claimed")
+    try:
+        with _kept_alive(bench, claim):
+            order = _order(bench, claim)
+            analysis = _analysis(bench, claim, order)
+            if analysis is not None:
+                _record(bench, claim, order, analysis)
+    except LeaseLost:
+        # another instance came, or somebody else holds the study now: what we have is about something else
+        logger().warning("study.lease_lost", study=claim.study.id)
+    return True
+
+
+def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
+    """Analyze; None where the study went back into the queue for another attempt."""
+    attempts = bench.settings.analysis.attempts
+    if claim.study.attempts > attempts:
+        # every earlier attempt took its process along
+        return give_up(order, at=_now().astimezone())
+    try:
+        return analyse(order, bench.reader, Stopwatch(at=bench.at), at=_now().astimezone())
+    except Exception as error:  # noqa: BLE001  whatever went wrong, the study ends visibly, never as negative
+        logger().error(
+            "study.analysis_failed",
+            study=claim.study.id,
+            attempt=claim.study.attempts,
+            error=type(error).__name__,
+        )
+        policy = RetryPolicy(attempts=attempts, first_s=bench.settings.analysis.retry_s, longest_s=600)
+        again = next_attempt_at(policy, attempts_made=claim.study.attempts, now=_now())
+        if again is None:
+            return give_up(order, at=_now().astimezone())
+        with bench.database.transaction() as connection:
+            postpone_study(connection, claim, until=again, now=_now())
+        return None
+
+
+def _order(bench: Bench, claim: Claim) -> Order:
+    study = claim.study
+    with bench.database.transaction() as connection:
+        stored = instances_of(connection, study.id)
+        bundle = serving(connection)
+        earlier = reports_of(connection, study.id)
+        installation = installation_uid(connection)
+    present = [instance.file for instance in stored if bench.archive.exists(instance.file)]
+    # images that retention took, or that somebody deleted: what is left is no whole
+    barriers = {Reason.CONFLICT: study.conflict, Reason.INCOMPLETE: len(present) < len(stored)}
+    return Order(
+        study_id=study.id,
+        files=tuple(bench.archive.path(name) for name in present),
+        barriers=tuple(reason for reason, holds in barriers.items() if holds),
+        bundle=bundle,
+        installation_uid=installation,
+        revision=study.revision,
+        predecessor=next((report for report in earlier if report.kind == "SR"), None),
+        settings=bench.settings,
+    )
+
+
+def _record(bench: Bench, claim: Claim, order: Order, analysis: Analysis) -> None:
+    """Write the outcome with everything that follows from it, all or nothing."""
+    study, now = claim.study, _now()
+    destinations = [d.name for d in bench.settings.destinations] if bench.settings.mode == "report" else []
+    rows = reading_rows(analysis, order, now=now)
+    bench.at("built")
+    with bench.database.transaction() as connection:
+        finish_study(connection, claim, outcome=analysis.outcome, reason=analysis.reason, now=now)
+        before = [reading for reading in readings_of(connection, study.id) if reading.leading]
+        add_readings(connection, rows)
+        if not (before and says_the_same(before[-1], rows)):
+            for report in analysis.reports:
+                add_deliveries(connection, add_report(connection, report), destinations, now=now)
+        bench.at("commit")
+    logger().info(
+        "study.finished",
+        study=study.id,
+        revision=study.revision,
+        outcome=analysis.outcome,
+        reason=analysis.reason,
+    )
+
+
+@contextmanager
+def _kept_alive(bench: Bench, claim: Claim) -> Iterator[None]:
+    """Extend the lease while the work goes on; a lost lease is noticed when the result is recorded."""
+    done = threading.Event()
+    lease_s = bench.settings.analysis.lease_s
+
+    def _beat() -> None:
+        while not done.wait(lease_s / 3):
+            try:
+                with bench.database.transaction() as connection:
+                    extend_lease(connection, claim, lease_s=lease_s, now=_now())
+            except LeaseLost:
+                return
+            except DatabaseAway:
+                continue
+
+    heart = threading.Thread(target=_beat, name="heartbeat", daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        done.set()
+        heart.join()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,39 @@
+"""The example settings file names every setting, with the unit and the default that the code has."""
+
+import tomllib
+from pathlib import Path
+
+from ich_node import settings
+
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "settings.example.toml"
+
+
+def test_the_example_is_what_the_settings_say():
+    assert EXAMPLE.read_text(encoding="utf-8") == settings.example()
+
+
+def test_the_example_loads_as_it_is_and_changes_nothing(monkeypatch):
+    monkeypatch.delenv("ICH_NODE_SETTINGS", raising=False)
+
+    loaded = settings.load(EXAMPLE)
+
+    assert loaded == settings.Settings()
+
+
+def test_the_example_still_loads_when_every_line_is_uncommented():
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    uncommented = "\n".join(
+        line.removeprefix("# ") if " = " in line or line.startswith("# [[") else line for line in lines
+    )
+
+    values = tomllib.loads(uncommented.replace('"..."', '"104"'))
+
+    assert set(values) == set(settings.Settings.model_fields)
+
+
+def test_every_setting_has_a_line_of_help():
+    sections = [field.annotation for field in settings.Settings.model_fields.values()]
+
+    for section in sections:
+        for name, field in getattr(section, "model_fields", {}).items():
+            assert field.description, name
