@@ -37,9 +37,13 @@ class StoredSlice:
 
 
 def slices_of(table: Path, subject: str) -> list[StoredSlice]:
-    """List the subject's slices in the order of slices.csv; raises IchNodeError if there are none."""
+    """List the subject's slices by file name, foot to head; raises IchNodeError if there are none.
+
+    The lines of a table may be sorted by label; the file names count through the head.
+    """
     with table.open(newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["subject"] == subject]
+    rows.sort(key=lambda row: row["path"])
     if not rows:
         raise IchNodeError(f"{table} holds no slice of subject {subject}")
     return [
@@ -80,7 +84,7 @@ def _in_frame(hu: NDArray[np.float32], stored: StoredSlice, outside: float) -> N
 
 
 def wrap(table: Path, subject: str, *, turn: int = 0, pixel_mm: float = 0.45) -> Iterator[Dataset]:
-    """Yield the subject's slices as CT images, 5 mm apart in the order of the table, foot to head."""
+    """Yield the subject's slices as CT images, 5 mm apart in the order of their file names."""
     exam = _exam(table, subject)
     series = Series(
         uid=derived_uid("series", exam.key),

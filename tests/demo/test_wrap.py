@@ -69,7 +69,7 @@ def test_one_quarter_turn_brings_a_forehead_from_the_left_to_the_top(tmp_path: P
     assert np.all(upright[50:] == 0)
 
 
-def test_the_command_writes_one_file_a_slice_in_the_order_of_the_table(tmp_path: Path) -> None:
+def test_the_command_writes_one_file_a_slice_in_the_order_of_their_names(tmp_path: Path) -> None:
     for index, shade in enumerate((200, 100, 50)):
         Image.fromarray(np.full((64, 64), shade, dtype=np.uint8)).save(tmp_path / f"{index}.png")
     table = image_set(tmp_path, [row("2.png"), row("0.png", "other"), row("1.png"), row("0.png")])
@@ -78,7 +78,7 @@ def test_the_command_writes_one_file_a_slice_in_the_order_of_the_table(tmp_path:
 
     images = [dcmread(path) for path in sorted((tmp_path / "out").iterdir())]
     assert status == 0
-    assert [int(np.median(apply_rescale(image.pixel_array, image))) for image in images] == [16, 31, 63]
+    assert [int(np.median(apply_rescale(image.pixel_array, image))) for image in images] == [63, 31, 16]
     assert [float(image.ImagePositionPatient[2]) for image in images] == [0, 5, 10]
     assert len({image.SOPInstanceUID for image in images}) == 3
     assert len({image.SeriesInstanceUID for image in images}) == 1
