@@ -1,4 +1,4 @@
-"""Retraining runs: asked for by a command, done by a loop beside the scheduler, one at a time."""
+"""Retraining runs: asked for by a command, done by the scheduler's process, one at a time."""
 
 import json
 import threading
@@ -31,7 +31,6 @@ from ich_node.store.runs import (
 )
 
 LEASE_S = 60.0
-POLL_S = 1.0
 WAITING = "waits for `ich-node schedule`, which does the training"
 INTERRUPTED = "the process that trained it ended; `ich-node retrain resume` goes on where it stopped"
 
@@ -94,17 +93,11 @@ def status(database: Database) -> RunStatus | None:
     return RunStatus(run=run, progress=_progress(run) if run.state is RunState.RUNNING else None)
 
 
-def run_requested(database: Database, settings: Settings, stop: threading.Event) -> None:
-    """Do what is asked for until `stop`; a training in work is then ended and goes on at the next start."""
-    while not stop.wait(POLL_S):
-        try:
-            work_once(database, settings, stop)
-        except DatabaseAway as error:
-            logger().error("database.away", error=type(error).__name__)
+def run_requested(database: Database, settings: Settings, stop: threading.Event) -> bool:
+    """Do the run that waits, to its end or until `stop`; returns whether there was one.
 
-
-def work_once(database: Database, settings: Settings, stop: threading.Event) -> bool:
-    """Do the run that waits, if there is one; returns whether there was."""
+    Stopped, it goes on with the next call. A run whose process died is ended first, in words.
+    """
     _expire(database)
     with database.transaction() as connection:
         run = claim_run(connection, holder=uuid4().hex, lease_s=LEASE_S, now=datetime.now(UTC))
