@@ -5,28 +5,19 @@ import os
 import random
 import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from peers import Dcmtk, PostgresServer, missing
 
 from ich_node.dicom.uids import derive
 from ich_node.store.database import Database, migrate
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # noqa: TID251  # two cores are shared by everything
 _database_numbers = itertools.count()
-IN_CI = os.environ.get("CI") == "true"  # noqa: TID251
-
-
-def missing(what: str) -> None:
-    """Skip where a peer is absent; where everything has been installed its absence is a failure."""
-    if IN_CI:
-        pytest.fail(f"{what} is missing though .ci/run installs it")
-    pytest.skip(f"{what} is not installed")
 
 
 @pytest.fixture(scope="session")
@@ -46,16 +37,6 @@ def seed() -> int:
     return drawn
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dcmtk:
-    """The programs of DCMTK that tests use."""
-
-    storescu: str
-    storescp: str
-    dcmsend: str
-    echoscu: str
-
-
 @pytest.fixture(scope="session")
 def dcmtk() -> Dcmtk:
     """DCMTK's network programs."""
@@ -71,42 +52,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-class PostgresServer:
-    """A PostgreSQL server in a temporary folder, for one session of tests; can be stopped and started."""
-
-    def __init__(self, programs: Path, folder: Path) -> None:
-        self._programs = programs
-        self._folder = folder
-        self._as_other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        if self._as_other:
-            shutil.chown(folder, "postgres")
-        self._run(
-            "initdb", "-D", str(folder / "data"), "-U", "ich", "--auth=trust", "-E", "UTF8", "--no-sync"
-        )
-
-    def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder}"
-        log = str(self._folder / "log")
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-l", log, "-o", options, "start")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-m", "immediate", "stop")
-
-    def url(self, name: str) -> str:
-        return f"postgresql+psycopg://ich@127.0.0.1:{self.port}/{name}"
-
-    def create(self, name: str, template: str = "template0") -> str:
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "ich", "-T", template, name)
-        return self.url(name)
-
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [*self._as_other, str(self._programs / program), *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", timeout=60)
 
 
 @pytest.fixture(scope="session")

@@ -117,19 +117,17 @@ def _as_file(content: bytes) -> Iterator[Path]:
 
 def _send_all(association: Association, first: Parcel, database: Database, sending: Sending) -> int:
     parcel: Parcel | None = first
-    taken = 0
-    for _ in range(MOST_PER_ASSOCIATION):
-        if parcel is None:
-            break
+    taken = tried = 0
+    while parcel is not None:
+        tried += 1
         try:
             send(association, parcel.content)
         except (DeliveryFailed, DeliveryRefused) as error:
             _note_failure(parcel, error, database, sending)
         else:
             taken += _note_sent(parcel, database, sending)
-        if not association.is_established:
-            break
-        parcel = _claim(database, sending)
+        go_on = association.is_established and tried < MOST_PER_ASSOCIATION
+        parcel = _claim(database, sending) if go_on else None
     return taken
 
 

@@ -1,0 +1,394 @@
+"""One instance: what is stored, and what the sender is told, on both databases."""
+
+import threading
+from copy import deepcopy
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from builders import ct_series
+from peers import PostgresServer
+from pydicom.dataset import Dataset
+from reception import Message, count, encoded
+
+from ich_node.dicom.part10 import split
+from ich_node.intake.accept import accept
+from ich_node.store.database import Database
+from ich_node.store.files import Archive
+from ich_node.store.images import files_of, mark_forgotten
+from ich_node.store.quarantine import list_quarantined
+from ich_node.store.studies import find_instances, find_study, instances_of
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+GARBAGE = bytes(range(256)) * 20
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path / "storage", reserve_mb=0)
+
+
+def image(**tags: object) -> Dataset:
+    return ct_series(slices=1, rows=16, columns=16, PatientID="P-4711", PatientName="Doe^Jane", **tags)[0]
+
+
+def other_pixels(dataset: Dataset) -> Message:
+    changed = deepcopy(dataset)
+    changed.PixelData = bytes(len(dataset.PixelData))
+    return Message.of(changed)
+
+
+def mended(dataset: Dataset, **tags: object) -> Message:
+    changed = deepcopy(dataset)
+    for keyword, value in tags.items():
+        setattr(changed, keyword, value)
+    return Message.of(changed)
+
+
+def status(message: Message, database: Database, archive: Archive, now: datetime = NOW) -> int:
+    return accept(message.received(), database=database, archive=archive, now=now).status
+
+
+def images_in(archive: Archive) -> list[str]:
+    return [name for names in archive.sweep() for name in names]
+
+
+def test_an_instance_is_stored_as_the_bytes_that_came(database: Database, archive: Archive) -> None:
+    message = Message.of(image())
+
+    answered = status(message, database, archive)
+
+    with database.transaction() as connection:
+        (stored,) = find_instances(connection, message.sop_instance_uid)
+    meta, dataset = split(archive.read(stored.file))
+    assert answered == 0x0000
+    assert bytes(dataset) == message.dataset
+    assert (meta.sop_instance_uid, meta.transfer_syntax_uid) == (
+        message.sop_instance_uid,
+        "1.2.840.10008.1.2.1",
+    )
+
+
+def test_a_file_is_named_by_hashes_and_is_for_its_owner_and_group_only(
+    database: Database, archive: Archive
+) -> None:
+    message = Message.of(image())
+
+    status(message, database, archive)
+
+    (name,) = images_in(archive)
+    assert message.sop_instance_uid not in name
+    assert "4711" not in name
+    assert archive.path(name).stat().st_mode & 0o777 == 0o640
+
+
+def test_the_same_instance_again_changes_nothing(database: Database, archive: Archive) -> None:
+    message = Message.of(image())
+    status(message, database, archive)
+    with database.transaction() as connection:
+        before = find_study(connection, image().StudyInstanceUID)
+
+    answered = status(message, database, archive, now=NOW.replace(hour=13))
+
+    with database.transaction() as connection:
+        after = find_study(connection, image().StudyInstanceUID)
+    assert answered == 0x0000
+    assert before == after
+    assert count(database, "instances") == len(images_in(archive)) == 1
+
+
+def test_a_mended_header_is_taken_into_use(database: Database, archive: Archive) -> None:
+    original = image()
+    corrected = mended(original, PatientID="P-4712", AccessionNumber="A-1")
+    status(Message.of(original), database, archive)
+
+    answered = status(corrected, database, archive)
+
+    with database.transaction() as connection:
+        study = find_study(connection, original.StudyInstanceUID)
+        assert study is not None
+        (used,) = instances_of(connection, study.id)
+        both = find_instances(connection, original.SOPInstanceUID)
+    assert answered == 0x0000
+    assert bytes(split(archive.read(used.file))[1]) == corrected.dataset
+    assert [one.in_use for one in both] == [False, True]
+    assert not study.conflict
+    assert (study.patient_id, study.accession_number) == ("P-4712", "A-1")
+
+
+def test_a_mended_header_reopens_a_finished_study_as_a_new_revision(
+    database: Database, archive: Archive
+) -> None:
+    original = image()
+    status(Message.of(original), database, archive)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("update studies set state = 'finished', outcome = 'negative'")
+
+    status(mended(original, StudyDescription="mended"), database, archive)
+
+    with database.transaction() as connection:
+        study = find_study(connection, original.StudyInstanceUID)
+    assert study is not None
+    assert (study.state, study.revision) == ("receiving", 2)
+
+
+def test_other_pixels_under_one_uid_are_kept_and_are_a_conflict(database: Database, archive: Archive) -> None:
+    original = image()
+    status(Message.of(original), database, archive)
+
+    answered = status(other_pixels(original), database, archive)
+
+    with database.transaction() as connection:
+        study = find_study(connection, original.StudyInstanceUID)
+        both = find_instances(connection, original.SOPInstanceUID)
+    assert answered == 0x0000
+    assert study is not None
+    assert study.conflict
+    assert [one.in_use for one in both] == [True, False]
+    assert all(archive.exists(one.file) for one in both)
+
+
+def test_one_uid_in_two_series_is_a_conflict_though_the_pixels_are_the_same(
+    database: Database, archive: Archive
+) -> None:
+    original = image()
+    status(Message.of(original), database, archive)
+
+    status(mended(original, SeriesInstanceUID="1.2.3.4"), database, archive)
+
+    with database.transaction() as connection:
+        study = find_study(connection, original.StudyInstanceUID)
+    assert study is not None
+    assert study.conflict
+
+
+def test_two_patients_in_one_study_are_a_conflict(database: Database, archive: Archive) -> None:
+    first, second = ct_series(slices=2, rows=16, columns=16)
+    status(mended(first, PatientID="P-1"), database, archive)
+
+    status(mended(second, PatientID="P-2"), database, archive)
+
+    with database.transaction() as connection:
+        study = find_study(connection, first.StudyInstanceUID)
+    assert study is not None
+    assert study.conflict
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_no_dicom_goes_to_quarantine_once(database: Database, archive: Archive) -> None:
+    message = Message(sop_class_uid="1.2.840.10008.5.1.4.1.1.2", sop_instance_uid="1.2.3", dataset=GARBAGE)
+
+    answers = [accept(message.received(), database=database, archive=archive, now=NOW) for _ in range(2)]
+
+    with database.transaction() as connection:
+        (kept,) = list_quarantined(connection)
+    assert [answer.status & 0xF000 for answer in answers] == [0xC000, 0xC000]
+    assert 0 < len(answers[0].comment) <= 64
+    assert archive.quarantine_path(kept.file).read_bytes().endswith(GARBAGE)
+    assert kept.reason in ("NOT_DICOM", "NO_IDENTITY")
+    assert count(database, "studies") == 0
+
+
+@pytest.mark.parametrize(
+    "keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"]
+)
+@pytest.mark.parametrize("value", [None, "1." + "2" * 70, "patient 4711"])
+@pytest.mark.filterwarnings("ignore")
+def test_an_instance_without_identity_goes_to_quarantine(
+    sqlite_url: str, archive: Archive, keyword: str, value: str | None
+) -> None:
+    database = Database(sqlite_url)
+    broken = image()
+    message = Message.of(broken)
+    if value is None:
+        delattr(broken, keyword)
+    else:
+        setattr(broken, keyword, value)
+
+    answered = accept(
+        Message(
+            sop_class_uid=message.sop_class_uid,
+            sop_instance_uid=message.sop_instance_uid,
+            dataset=encoded(broken),
+        ).received(),
+        database=database,
+        archive=archive,
+        now=NOW,
+    )
+
+    with database.transaction() as connection:
+        (kept,) = list_quarantined(connection)
+    database.dispose()
+    assert answered.status == 0xC000
+    assert kept.reason == "NO_IDENTITY"
+    assert "4711" not in answered.comment + kept.file
+
+
+@pytest.mark.parametrize(
+    ("sop_class_uid", "sop_instance_uid"),
+    [("1.2.840.10008.5.1.4.1.1.4", None), (None, "1.2.826.0.1.3680043.8.498.1")],
+)
+def test_a_data_set_that_is_not_what_the_command_says_is_refused(
+    sqlite_url: str, archive: Archive, sop_class_uid: str | None, sop_instance_uid: str | None
+) -> None:
+    database = Database(sqlite_url)
+    right = Message.of(image())
+    wrong = Message(
+        sop_class_uid=sop_class_uid or right.sop_class_uid,
+        sop_instance_uid=sop_instance_uid or right.sop_instance_uid,
+        dataset=right.dataset,
+    )
+
+    answered = status(wrong, database, archive)
+
+    assert answered == 0xA900
+    assert count(database, "instances") == 0
+    assert images_in(archive) == []
+    database.dispose()
+
+
+def test_below_the_disk_reserve_nothing_is_taken(database: Database, tmp_path: Path) -> None:
+    full = Archive(tmp_path / "storage", reserve_mb=1 << 40)
+
+    answered = status(Message.of(image()), database, full)
+
+    assert answered == 0xA700
+    assert count(database, "instances") == 0
+    assert images_in(full) == []
+
+
+@pytest.mark.peer
+def test_while_the_database_is_away_the_sender_may_try_again(
+    postgres: PostgresServer, tmp_path: Path, archive: Archive
+) -> None:
+    url = postgres.create("stopped", template="migrated")
+    database = Database(url)
+    message = Message.of(image())
+    status(Message.of(ct_series(seed=9, slices=1)[0]), database, archive)  # a connection is in the pool
+    postgres.stop()
+    try:
+        away = status(message, database, archive)
+    finally:
+        postgres.start()
+
+    back = status(message, database, archive)
+
+    assert (away, back) == (0xA700, 0x0000)
+    assert count(database, "instances") == 2
+    database.dispose()
+
+
+def test_receivers_that_store_the_same_instance_at_once_all_succeed(
+    database: Database, archive: Archive
+) -> None:
+    message = Message.of(image())
+
+    answers = _at_once([message] * 6, database, archive)
+
+    assert answers == [0x0000] * 6
+    assert count(database, "instances") == count(database, "studies") == 1
+
+
+def test_of_contents_that_race_under_one_uid_exactly_one_is_in_use(
+    database: Database, archive: Archive
+) -> None:
+    original = image()
+    contents = [mended(original, PixelData=bytes([number]) * len(original.PixelData)) for number in range(6)]
+
+    answers = _at_once(contents, database, archive)
+
+    assert answers == [0x0000] * 6
+    assert count(database, "instances") == 6
+    assert count(database, "instances", "in_use") == 1
+
+
+def test_slices_of_a_finished_study_that_come_at_once_open_one_revision(
+    database: Database, archive: Archive
+) -> None:
+    first, *late = ct_series(slices=7, rows=16, columns=16)
+    status(Message.of(first), database, archive)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("update studies set state = 'finished', outcome = 'negative'")
+
+    _at_once([Message.of(dataset) for dataset in late], database, archive)
+
+    with database.transaction() as connection:
+        study = find_study(connection, first.StudyInstanceUID)
+    assert study is not None
+    assert study.revision == 2
+    assert count(database, "history", "event = 'study.reopened'") == 1
+
+
+def _at_once(messages: list[Message], database: Database, archive: Archive) -> list[int]:
+    barrier = threading.Barrier(len(messages))
+    answers: list[int] = []
+
+    def _one(message: Message) -> None:
+        barrier.wait()
+        answers.append(status(message, database, archive))
+
+    threads = [threading.Thread(target=_one, args=(message,)) for message in messages]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def test_a_forgotten_image_that_comes_again_is_kept_again(database: Database, archive: Archive) -> None:
+    message = Message.of(image())
+    status(message, database, archive)
+    with database.transaction() as connection:
+        study = find_study(connection, image().StudyInstanceUID)
+        assert study is not None
+        archive.delete(files_of(connection, study.id))
+        mark_forgotten(connection, study.id, now=NOW)
+
+    answered = status(message, database, archive)
+
+    with database.transaction() as connection:
+        study = find_study(connection, image().StudyInstanceUID)
+    assert answered == 0x0000
+    assert len(images_in(archive)) == 1
+    assert study is not None
+    assert study.forgotten_at is None
+
+
+def test_a_header_longer_than_the_columns_is_stored(database: Database, archive: Archive) -> None:
+    message = mended(image(), AccessionNumber="A" * 16)
+    long = Message(
+        sop_class_uid=message.sop_class_uid,
+        sop_instance_uid=message.sop_instance_uid,
+        dataset=message.dataset.replace(b"LO\x06\x00P-4711", b"LO\x90\x01" + b"P" * 0x190),
+    )
+    assert long.dataset != message.dataset
+
+    answered = status(long, database, archive)
+
+    assert answered == 0x0000
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_nothing_of_a_patient_is_logged(
+    sqlite_url: str, archive: Archive, capfd: pytest.CaptureFixture[str]
+) -> None:
+    database = Database(sqlite_url)
+    original = image()
+    no_identity = image()
+    del no_identity.StudyInstanceUID
+    messages = [
+        Message.of(original),
+        other_pixels(original),
+        mended(original, PatientID="P-4711-B"),
+        Message(sop_class_uid="1.2", sop_instance_uid="1.2", dataset=encoded(original)),
+        Message(sop_class_uid="1.2", sop_instance_uid="1.2", dataset=encoded(no_identity)),
+        Message(sop_class_uid="1.2", sop_instance_uid="1.2", dataset=encoded(original)[:-900]),
+    ]
+
+    for message in messages:
+        status(message, database, archive)
+
+    written = "".join(capfd.readouterr())
+    database.dispose()
+    assert "4711" not in written
+    assert "Doe" not in written
