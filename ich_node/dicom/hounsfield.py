@@ -21,24 +21,10 @@ def to_hu(stored: Stored, dataset: Dataset, frame: Dataset) -> NDArray[np.float3
     arithmetic; missing rescale counts as slope 1 and intercept 0 until `is_plausible` has seen the volume.
     """
     slope, intercept = number(frame, "RescaleSlope"), number(frame, "RescaleIntercept")
-    values = _without_overlays(stored, dataset)
+    values = stored.astype(np.int64)
     hu = values.astype(np.float32) * np.float32(slope or 1.0) + np.float32(intercept or 0.0)
     hu[_padding(values, dataset) | (hu < _NOWHERE_HU) | ~np.isfinite(hu)] = AIR_HU
     return hu
-
-
-def _without_overlays(stored: Stored, dataset: Dataset) -> NDArray[np.int64]:
-    """Widen, and drop overlays that old scanners put into the unused high bits (PS3.5 8.1.2)."""
-    values = stored.astype(np.int64)
-    bits = whole(dataset, "BitsStored") or 16
-    planes = (whole(dataset, keyword) for keyword in ("OverlayBitPosition", "OverlayBitsAllocated"))
-    position, _ = planes
-    if not position or position < bits:
-        return values
-    values &= (1 << bits) - 1
-    if whole(dataset, "PixelRepresentation") == 1:
-        values[values >= 1 << (bits - 1)] -= 1 << bits
-    return values
 
 
 def _padding(values: NDArray[np.int64], dataset: Dataset) -> NDArray[np.bool_]:
