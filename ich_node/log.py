@@ -2,10 +2,9 @@
 
 import logging
 import sys
-from collections.abc import MutableMapping
-from typing import Any
 
 import structlog
+from structlog.typing import EventDict, Processor
 
 ALLOWED_KEYS = frozenset(
     {
@@ -18,9 +17,16 @@ ALLOWED_KEYS = frozenset(
 )  # fmt: skip
 
 
-def _only_allowed_keys(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _named(process: str) -> Processor:
+    """Add the process's name to each line, whatever thread it comes from."""
+
+    def name(_logger: object, _method: str, event: EventDict) -> EventDict:
+        return {"process": process, **event}
+
+    return name
+
+
+def _only_allowed_keys(_logger: object, _method: str, event: EventDict) -> EventDict:
     return {key: value for key, value in event.items() if key in ALLOWED_KEYS}
 
 
@@ -28,7 +34,7 @@ def configure(process: str) -> None:
     """Log as JSON lines, each naming this process; other libraries only from warnings on, by type alone."""
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _named(process),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             _only_allowed_keys,
@@ -37,7 +43,6 @@ def configure(process: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
-    structlog.contextvars.bind_contextvars(process=process)
     # libraries may print header values in their messages: a patient's name must not come out that way
     logging.getLogger().handlers[:] = [logging.NullHandler()]
     for chatty in ("pydicom", "pynetdicom", "apscheduler", "alembic"):

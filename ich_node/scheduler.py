@@ -44,14 +44,8 @@ def run(settings: Settings, stop: threading.Event) -> None:
 
 
 def _complete(database: Database, settings: Settings) -> None:
-    count = close_complete_studies(
-        database,
-        now=_now(),
-        quiet_s=settings.completion.quiet_s,
-        deadline_s=settings.completion.deadline_s,
-    )
-    if count:
-        logger().info("study.completed", count=count)
+    completion = settings.completion
+    close_complete_studies(database, now=_now(), quiet_s=completion.quiet_s, deadline_s=completion.deadline_s)
 
 
 def _guarded(name: str, job: Callable[[], object]) -> None:

@@ -14,7 +14,7 @@ from ich_node.analysis.reader import Reader
 from ich_node.analysis.record import reading_rows, says_the_same
 from ich_node.analysis.stopwatch import Stopwatch, nowhere
 from ich_node.core.retry import RetryPolicy, next_attempt_at
-from ich_node.errors import DatabaseAway, LeaseLost
+from ich_node.errors import DatabaseAway, LeaseLost, UsageError
 from ich_node.log import logger
 from ich_node.settings import Settings
 from ich_node.store.bundles import serving
@@ -31,6 +31,7 @@ from ich_node.store.studies import (
     postpone_study,
 )
 from ich_node.vocabulary import Reason
+from model.errors import ModelError
 
 IDLE_S = 0.25
 
@@ -59,6 +60,7 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
         holder=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
         at=at,
     )
+    _make_ready(bench)
     while not stop.is_set():
         try:
             worked = work_once(bench)
@@ -68,6 +70,16 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
         if not worked:
             stop.wait(IDLE_S)
     database.dispose()
+
+
+def _make_ready(bench: Bench) -> None:
+    """Load the network before the first study needs it; one that cannot be loaded fails its studies visibly."""
+    try:
+        with bench.database.transaction() as connection:
+            bundle = serving(connection)
+        bench.reader.take(bundle)
+    except (DatabaseAway, UsageError, ModelError) as error:
+        logger().error("bundle.not_loaded", error=type(error).__name__)
 
 
 def work_once(bench: Bench) -> bool:

@@ -105,10 +105,12 @@ def migrate(context: typer.Context) -> None:
     """Bring the database up to this version; creates it where there is none. Harmless to repeat."""
     from pydicom.uid import generate_uid
 
+    from ich_node.log import configure
     from ich_node.retraining.registry import register_first
     from ich_node.store.database import Database
     from ich_node.store.database import migrate as migrate_database
 
+    configure("migrate")
     settings = given(context).settings()
     database = Database(settings.database_url)
     migrate_database(database, new_uid=generate_uid(prefix=None), now=now())

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ich_node.demo.phantom_bleed import Location, Plan, paint_bleed, plan_bleed, push_midline
+from ich_node.demo.phantom_bleed import Plan, paint_bleed, plan_bleed, push_midline
 from ich_node.demo.phantom_brain import below_tentorium, paint_brain
 from ich_node.demo.phantom_head import Build, draw_build, paint_face, paint_headrest, paint_skull, surfaces
 from ich_node.demo.phantom_space import Array, Space, smooth_noise
+from ich_node.vocabulary import Location
 
 FIRST_TRAINING_SEED: Final = 1_000_000  # phantoms for training start here; the demo draws seeds below
-LOCATIONS: Final[tuple[Location, ...]] = ("deep", "lobar", "subtentorial")
+LOCATIONS: Final = tuple(Location)
 _DRAWN: Final = (
     256  # anatomy is drawn on this many rows and columns; 512 adds sharpness of noise, not of anatomy
 )

@@ -1,7 +1,6 @@
 """The bleed of the head phantom: where bleeds of each location lie, how blood looks. Pure functions."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +8,8 @@ from scipy import ndimage
 
 from ich_node.demo.phantom_head import Surfaces
 from ich_node.demo.phantom_space import Array, Space, blend, ellipsoid, inside, smooth_noise
+from ich_node.vocabulary import Location
 
-Location = Literal["deep", "lobar", "subtentorial"]
 Point = tuple[float, float, float]
 
 
@@ -29,7 +28,7 @@ class Plan:
 def plan_bleed(location: Location, rng: np.random.Generator) -> Plan:
     """Draw place, size and looks of a bleed. Volumes are log-uniform: small ones are common."""
     volume = float(np.exp(rng.uniform(np.log(3), np.log(30))))
-    if location == "subtentorial":
+    if location is Location.SUBTENTORIAL:
         volume = min(volume, 16.0)
     stretch = rng.uniform(0.7, 1.4, size=3)
     side = rng.choice([-1.0, 1.0])
@@ -47,10 +46,10 @@ def plan_bleed(location: Location, rng: np.random.Generator) -> Plan:
 
 def _center(location: Location, side: float, size: float, rng: np.random.Generator) -> Point:
     jitter = rng.uniform(-3, 3, size=3)
-    if location == "deep":
+    if location is Location.DEEP:
         x, y, z = (28.0, -4.0, 5.0) if rng.random() < 0.65 else (14.0, 10.0, 6.0)
         return side * (x + jitter[0]), y + jitter[1], z + jitter[2]
-    if location == "lobar":
+    if location is Location.LOBAR:
         angle = rng.uniform(-0.43, 0.43) * np.pi  # from frontal to occipital, along the side
         z = rng.uniform(22, 50)
         shrink = np.sqrt(1 - (z / 78) ** 2)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ich_node.demo.phantom import FIRST_TRAINING_SEED, LOCATIONS, HeadPhantom, head_phantom
-from ich_node.demo.phantom_bleed import Location
+from ich_node.vocabulary import Location
 
 COLUMNS = ("path", "subject", "hemorrhage", "location", "other_finding", "split")
 BOX_COLUMNS = ("path", "x_min", "y_min", "x_max", "y_max")

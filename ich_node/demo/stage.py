@@ -26,7 +26,7 @@ from ich_node.demo.scanner import scan, send
 from ich_node.dicom.rendering import html
 from ich_node.dicom.report_facts import read_back
 from ich_node.errors import UsageError
-from ich_node.vocabulary import Location, Outcome
+from ich_node.vocabulary import Outcome
 
 DONE, FAILED, NOTHING_TO_READ = 0, 1, 3
 LONGEST_S = 600.0
@@ -69,7 +69,7 @@ def _synthetic_act(seed: int, *, bleeds: bool) -> Act:
     if location is None:
         truth = "no bleed"
     else:
-        truth = f"{vocabulary.LOCATION_WORDS[Location(location)]} bleed of {phantom.truth.volume_ml:.0f} ml"
+        truth = f"{vocabulary.LOCATION_WORDS[location]} bleed of {phantom.truth.volume_ml:.0f} ml"
     return Act(
         name=f"study-{seed}",
         images=tuple(images),
