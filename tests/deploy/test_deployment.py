@@ -6,11 +6,19 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from peers import missing
 
 from ich_node.serve import PROCESSES
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy" / "systemd"
+
+
+def _program(name: str, package: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        missing(f"{name} (Debian package {package})")
+    return str(found)
 
 
 def test_each_process_has_a_unit_that_starts_it():
@@ -22,8 +30,8 @@ def test_each_process_has_a_unit_that_starts_it():
 
 
 @pytest.mark.peer
-def test_systemd_finds_nothing_to_object_to(tmp_path, peers):
-    peers.require("systemd-analyze")
+def test_systemd_finds_nothing_to_object_to(tmp_path):
+    analyze = _program("systemd-analyze", "systemd")
     for unit in UNITS.iterdir():
         # the programs are not installed where the units expect them: any program will do for the check
         text = unit.read_text(encoding="utf-8").replace(
@@ -32,7 +40,7 @@ def test_systemd_finds_nothing_to_object_to(tmp_path, peers):
         (tmp_path / unit.name).write_text(text, encoding="utf-8")
 
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--recursive-errors=no", *sorted(map(str, tmp_path.iterdir()))],
+        [analyze, "verify", "--recursive-errors=no", *sorted(map(str, tmp_path.iterdir()))],
         capture_output=True,
         text=True,
         check=False,
@@ -43,8 +51,8 @@ def test_systemd_finds_nothing_to_object_to(tmp_path, peers):
 
 
 @pytest.mark.peer
-def test_compose_accepts_the_file(peers):
-    compose = peers.require("docker-compose")
+def test_compose_accepts_the_file():
+    compose = _program("docker-compose", "docker-compose")
 
     done = subprocess.run(
         [compose, "-f", ROOT / "deploy" / "compose" / "compose.yaml", "config", "--quiet"],
