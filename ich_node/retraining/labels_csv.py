@@ -25,7 +25,7 @@ EARLIEST_YEAR = 1970
 _CLOCK_SLACK = timedelta(days=1)  # a workstation's clock or time zone may be off
 _SEPARATORS = (",", ";", "\t")  # Excel writes what the country's settings say
 _YES_NO = {"": None, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-_NUMBER = re.compile(r"[0-9]*[.,]?[0-9]+")
+_NUMBER = re.compile(r"[0-9]*[.,]?[0-9]+([eE][-+]?[0-9]{1,3})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FORMULA = re.compile(r"'*[=+\-@]")  # a spreadsheet would run a text that begins like this
 
