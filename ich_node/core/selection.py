@@ -131,14 +131,13 @@ def _judge(part: Part, acquisition: int, scene: _Scene) -> Candidate:
         reasons |= set(look.reasons) if look else set()
         if scene.two_patients or any(one.sop_instance_uid in scene.conflicting for one in part.instances):
             reasons.add(Reason.CONFLICT)
-    order = part.geometry.order if part.geometry else tuple(one.sop_instance_uid for one in part.instances)
     return Candidate(
         key=part.key,
         series_uid=first.series_uid,
         series_number=first.series_number,
         description=first.series_description,
         modality=first.modality,
-        instances=tuple(dict.fromkeys(order)) if part.geometry else order,
+        instances=tuple(one.sop_instance_uid for one in part.instances),
         acquisition=acquisition,
         claim=claim,
         looked_at=look is not None,

@@ -73,9 +73,10 @@ def assemble_stack(
     images = [
         _mean(_upright(_one_of(by_first[member], reader), orientation) for member in slab) for slab in slabs
     ]
-    if not trust_headers and not is_plausible(np.stack(images)):
+    hu = np.stack(images)
+    if not trust_headers and not is_plausible(hu):
         raise CannotJudge(Reason.NOT_HU)
-    return _assembled(facts, slabs, np.stack(images), trust_headers=trust_headers)
+    return _assembled(facts, slabs, hu, trust_headers=trust_headers)
 
 
 class _Reader:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,22 @@ def test_the_same_file_twice_is_no_conflict_but_another_picture_is(tmp_path: Pat
 
     assert same["verdict"] == "read"
     assert (other["verdict"], other["reason"]) == ("declined", "CONFLICT")
+
+
+def test_two_pictures_of_one_place_contradict_each_other(tmp_path: Path) -> None:
+    series = ct_series()
+    again, other = deepcopy(series[5]), deepcopy(series[5])
+    again.SOPInstanceUID = again.file_meta.MediaStorageSOPInstanceUID = "2.25.1"
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "2.25.2"
+    other.PixelData = series[6].PixelData
+    write_files([*series, again], tmp_path)
+    same = _only_study(explain_folder(tmp_path))
+    write_files([other], tmp_path / "b")
+
+    different = _only_study(explain_folder(tmp_path))
+
+    assert (same["verdict"], same["candidates"][0]["geometry"]["duplicates"]) == ("read", 1)
+    assert (different["verdict"], different["reason"]) == ("declined", "GEOMETRY")
 
 
 def test_a_bare_data_set_without_preamble_is_read(tmp_path: Path) -> None:
