@@ -34,7 +34,8 @@ def study_location(location_scores: Scores, slice_scores: Scores, slice_threshol
 
     Slices at or above the threshold speak; where there is none, the three most suspicious do.
     """
-    threshold = min(slice_threshold, float(np.sort(slice_scores)[-3:].min()))
+    third = float(np.sort(slice_scores)[-3:].min())
+    threshold = slice_threshold if slice_scores.max() >= slice_threshold else third
     weight = np.where(slice_scores >= threshold, slice_scores, 0.0) + 1e-12
     mean = (location_scores * weight[:, None]).sum(axis=0) / weight.sum()
     return dict(zip(LOCATIONS, (mean / mean.sum()).tolist(), strict=True))

@@ -47,12 +47,14 @@ def stored_weights(network: DTViT) -> dict[str, Tensor]:
 
 def write_bundle(folder: Path, manifest: Manifest, weights: Mapping[str, Tensor]) -> Manifest:
     """Write a bundle folder and return the manifest as stored, with the hash of the weights filled in."""
-    folder.mkdir(parents=True, exist_ok=True)
     content = save(dict(weights))
     stored = replace(manifest, weights_sha256=hashlib.sha256(content).hexdigest())
     parse_manifest(stored.to_json())  # never write what would be refused
-    (folder / WEIGHTS_FILE).write_bytes(content)
-    (folder / MANIFEST_FILE).write_text(stored.to_json(), encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in ((WEIGHTS_FILE, content), (MANIFEST_FILE, stored.to_json().encode())):
+        partial = folder / f"{name}.part"
+        partial.write_bytes(part)
+        partial.replace(folder / name)
     return stored
 
 

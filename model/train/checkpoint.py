@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -81,10 +81,8 @@ def load_checkpoint(folder: Path, fingerprint: str) -> Checkpoint | None:
 
 
 def _facts(file: Path) -> str:
-    length = int.from_bytes(file.open("rb").read(8), "little")
-    with file.open("rb") as stream:
-        header = json.loads(stream.read(8 + length)[8:])
-    return str(header["__metadata__"]["facts"])
+    with safe_open(file, framework="pt") as opened:
+        return str(opened.metadata()["facts"])
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

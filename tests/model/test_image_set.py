@@ -1,0 +1,126 @@
+"""Image sets: tables are read strictly, and no subject ever stands in two splits."""
+
+import numpy as np
+import pytest
+from model_builders import image_set
+from PIL import Image
+
+from model.errors import ImageSetError
+from model.image_set import read_picture, read_slices, read_tables, split_of
+
+HEADER = "path,subject,hemorrhage,location,other_finding,split"
+
+
+def table(folder, *lines, header=HEADER):
+    file = folder / "slices.csv"
+    file.write_text("\n".join([header, *lines]) + "\n")
+    return file
+
+
+def test_a_row_holds_what_the_table_says(tmp_path):
+    rows = read_slices(
+        table(
+            tmp_path,
+            "a.png,p1,1,deep,,train",
+            "b.png,p2,,,,",
+            "c.png,p3,0,,tumour,test,x",
+            header=HEADER + ",more",
+        )
+    )
+
+    assert [(r.hemorrhage, r.location) for r in rows] == [(1, "deep"), (None, None), (0, None)]
+    assert rows[0].file == tmp_path / "a.png"
+    assert rows[1].split == split_of(tmp_path.name, "p2")
+    assert rows[2].split == "test"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("a.png,p1,2,,,train", "line 2: hemorrhage"),
+        ("a.png,p1,1,frontal,,train", "line 2: location"),
+        ("a.png,p1,1,deep,,holdout", "line 2: split"),
+        (",p1,1,deep,,train", "path"),
+        ("a.png,,1,deep,,train", "subject"),
+    ],
+)
+def test_a_wrong_row_is_named(tmp_path, line, says):
+    with pytest.raises(ImageSetError, match=says):
+        read_slices(table(tmp_path, line))
+
+
+def test_a_table_without_columns_rows_or_file_is_refused(tmp_path):
+    with pytest.raises(ImageSetError, match="split"):
+        read_slices(table(tmp_path, "a.png,p1", header="path,subject"))
+    with pytest.raises(ImageSetError, match="no slices"):
+        read_slices(table(tmp_path))
+    with pytest.raises(ImageSetError, match="cannot be read"):
+        read_slices(tmp_path / "absent.csv")
+
+
+def test_contradicted_rows_are_left_out(tmp_path):
+    file = table(tmp_path, "a.png,p1,1,,,train,0", "b.png,p1,1,,,train,1", header=HEADER + ",contradicted")
+
+    assert [r.path for r in read_tables([file])] == ["a.png"]
+
+
+def test_a_subject_in_two_splits_is_refused(tmp_path):
+    with pytest.raises(ImageSetError, match="two splits"):
+        read_tables([table(tmp_path, "a.png,p1,1,,,train", "b.png,p1,1,,,test")])
+
+
+def test_no_subject_is_split_by_the_hash_whatever_the_names(tmp_path, seed):
+    random = np.random.default_rng(seed)
+    shares = []
+    for round_ in range(40):
+        folder = tmp_path / f"set{round_}"
+        folder.mkdir()
+        names = [f"s{n}" for n in random.integers(0, 10**9, 60)]
+        lines = [f"{i}.png,{names[i % 60]},0,,," for i in random.permutation(240)]
+
+        rows = read_tables([table(folder, *lines)])
+
+        shares.append(np.mean([r.split == "train" for r in rows]))
+        assert len({(r.subject, r.split) for r in rows}) == len({r.subject for r in rows})
+    assert 0.7 < np.mean(shares) < 0.9
+
+
+def test_equal_names_in_two_sources_are_two_people(tmp_path):
+    (tmp_path / "north").mkdir()
+    (tmp_path / "south").mkdir()
+    tables = [
+        table(tmp_path / f, f"a.png,p1,0,,,{split}") for f, split in [("north", "train"), ("south", "test")]
+    ]
+
+    assert len({r.person for r in read_tables(tables)}) == 2
+
+
+def test_pictures_of_every_kind_come_in_window_units(tmp_path):
+    gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    for name in ("a.png", "a.webp", "a.jpg"):
+        Image.fromarray(gray).save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
+    Image.fromarray(np.stack([gray] * 3, axis=-1)).save(tmp_path / "colour.png")
+    hu = np.linspace(-1000, 3000, 256).reshape(16, 16)
+    Image.fromarray((hu + 1024).astype(np.uint16)).save(tmp_path / "hu.png")
+
+    for name in ("a.png", "a.webp", "colour.png"):
+        assert read_picture(tmp_path / name) == pytest.approx(gray / 255, abs=1e-6)
+    assert np.abs(read_picture(tmp_path / "a.jpg") - gray / 255).max() < 0.1
+    assert read_picture(tmp_path / "hu.png") == pytest.approx(np.clip(hu, 0, 80) / 80, abs=0.02)
+
+
+def test_what_is_no_picture_is_refused(tmp_path):
+    (tmp_path / "a.png").write_text("no picture")
+
+    for name in ("a.png", "absent.png"):
+        with pytest.raises(ImageSetError, match=name):
+            read_picture(tmp_path / name)
+
+
+def test_the_builder_writes_what_the_reader_reads(tmp_path):
+    file = image_set(tmp_path, subjects={"p0": "train", "p1": "val"}, slices=3, bleeding=2)
+
+    rows = read_tables([file])
+
+    assert [r.hemorrhage for r in rows] == [0, 0, 0, 1, 1, 0]
+    assert all(read_picture(r.file).shape == (96, 96) for r in rows)
