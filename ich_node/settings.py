@@ -3,6 +3,7 @@
 This is the only reader of the environment. A variable (`ICH_NODE_DATABASE__URL`) wins over the file.
 """
 
+import json
 import os
 import tomllib
 from ipaddress import ip_network
@@ -275,5 +276,5 @@ def _example_lines(section: type[_Section]) -> list[str]:
 def _example_line(name: str, field: FieldInfo, default: object) -> list[str]:
     if isinstance(default, Path):
         default = "/var/lib/ich-node"  # the default is the home of whoever runs it; a service has this one
-    value = f'"{default}"' if isinstance(default, str) else f"{default}"
-    return [f"# {field.description}", f"# {name} = {value}"]
+    # JSON's scalars are TOML's
+    return [f"# {field.description}", f"# {name} = {json.dumps(default)}"]

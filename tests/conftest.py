@@ -79,7 +79,9 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _migrated(url: str) -> None:
     database = Database(url)
-    migrate(database, new_uid=derive("test", "", "", "", "installation", 1), now=datetime.now(UTC))
+    migrate(
+        database, new_uid=derive("test", "", "", "", kind="installation", revision=1), now=datetime.now(UTC)
+    )
     database.dispose()
 
 

@@ -31,7 +31,7 @@ def paint_brain(hu: Array, space: Space, build: Build, shape: Surfaces, rng: np.
     blend(hu, brain * sulci, build.csf + 4)
     _paint_nuclei(hu, space, build)
     ventricles = _paint_fluid(hu, space, build, cavity, rng)
-    _paint_sheets(hu, space, build, shape, cavity, lower)
+    _paint_sheets(hu, space, build, shape, cavity=cavity, lower=lower)
     _paint_calcium(hu, space, rng)
     return brain * (1 - sulci) * (1 - ventricles)
 
@@ -132,7 +132,7 @@ def _paint_fluid(hu: Array, space: Space, build: Build, cavity: Array, rng: np.r
 
 
 def _paint_sheets(
-    hu: Array, space: Space, build: Build, shape: Surfaces, cavity: Array, lower: Array
+    hu: Array, space: Space, build: Build, shape: Surfaces, *, cavity: Array, lower: Array
 ) -> None:
     """Paint falx with the fluid beside it, tentorium, and the large venous sinuses."""
     around = np.sqrt((space.y / 46) ** 2 + ((space.z - 4) / 33) ** 2)

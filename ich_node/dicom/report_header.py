@@ -58,8 +58,8 @@ def uid_of(kind: str, sources: Sequence[Dataset], context: ReportContext) -> str
         str(sources[0].StudyInstanceUID),
         str(sources[0].SeriesInstanceUID),
         context.bundle_sha256,
-        kind,
-        context.revision,
+        kind=kind,
+        revision=context.revision,
     )
 
 
@@ -148,7 +148,9 @@ def contributing_equipment(source: Dataset, context: ReportContext) -> list[Cont
         contribution_description=vocabulary.ALGORITHM_ROLE,
     )
     # another model is another device
-    algorithm.DeviceUID = derive(context.installation_uid, "", "", context.bundle_sha256, "device", 0)
+    algorithm.DeviceUID = derive(
+        context.installation_uid, "", "", context.bundle_sha256, kind="device", revision=0
+    )
     manufacturer = _named(source, "Manufacturer")
     if not manufacturer:
         return [algorithm]

@@ -4,7 +4,7 @@ import hashlib
 
 
 def derive(
-    installation_uid: str, study_uid: str, series_uid: str, bundle_sha256: str, kind: str, revision: int
+    installation_uid: str, study_uid: str, series_uid: str, bundle_sha256: str, *, kind: str, revision: int
 ) -> str:
     """Derive a UID below 2.25 from the first 128 bits of a SHA-256 over all arguments (PS3.5 B.2).
 
