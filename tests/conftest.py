@@ -14,7 +14,8 @@ import pytest
 from peers import Dcmtk, PostgresServer, missing
 
 from ich_node.dicom.uids import derive
-from ich_node.store.database import Database, migrate
+from ich_node.store.database import Database
+from ich_node.store.migration import migrate
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # noqa: TID251  # two cores are shared by everything
 _database_numbers = itertools.count()

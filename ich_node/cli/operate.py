@@ -108,7 +108,7 @@ def migrate(context: typer.Context) -> None:
     from ich_node.log import configure
     from ich_node.retraining.registry import register_first
     from ich_node.store.database import Database
-    from ich_node.store.database import migrate as migrate_database
+    from ich_node.store.migration import migrate as migrate_database
 
     configure("migrate")
     settings = given(context).settings()

@@ -14,8 +14,8 @@ from pynetdicom import AE, build_context, evt
 from pynetdicom.acse import ACSE
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.events import EventHandlerType
-from pynetdicom.pdu_primitives import A_ASSOCIATE, P_DATA
+from pynetdicom.events import Event, EventHandlerType
+from pynetdicom.pdu_primitives import A_ASSOCIATE, A_P_ABORT, P_DATA
 from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler
 
 from ich_node.dicom.part10 import DEFLATED_TRANSFER_SYNTAXES
@@ -76,6 +76,12 @@ class BoundedSocket(AssociationSocket):
         connection.settimeout(self._within_s)
         return content[:filled]
 
+    def _shutdown_socket(self) -> None:
+        """Close the descriptor too where the peer hung up first: pynetdicom leaves it to the collector."""
+        super()._shutdown_socket()
+        if self.socket is not None:
+            self.socket.close()
+
     def _end(self, connection: socket, why: str) -> None:
         connection.settimeout(1)
         connection.sendall(A_ABORT_PDU)
@@ -114,8 +120,11 @@ class StrictNegotiation(ACSE):
         self._admission = admission
 
     def negotiate_association(self) -> None:
-        """Answer an A-ASSOCIATE-RQ."""
-        request = cast("A_ASSOCIATE", self.requestor.primitive)
+        """Answer an A-ASSOCIATE-RQ; where the connection ended without one, end the thread."""
+        request = self.requestor.primitive
+        if not isinstance(request, A_ASSOCIATE):
+            self.assoc.kill()
+            return
         called, calling = request.called_ae_title.strip(), request.calling_ae_title.strip()
         reason = self._admission(called, calling, str(self.requestor.address))
         if reason is not None:
@@ -156,7 +165,14 @@ class _Connection(RequestHandler):
         association.dul.socket = BoundedSocket(plain, self.server.limits)
         association.dimse = BoundedMessages(association, self.server.limits.data_set_bytes)
         association.acse = StrictNegotiation(association, self.server.admission)
+        association.bind(evt.EVT_CONN_CLOSE, _wake)
         association.start()
+
+
+def _wake(event: Event) -> None:
+    """End the wait for an A-ASSOCIATE-RQ that cannot come any more: it would hold a slot."""
+    if event.assoc.requestor.primitive is None:
+        event.assoc.dul.to_user_queue.put(A_P_ABORT())
 
 
 class Listener(AssociationServer):
