@@ -16,11 +16,11 @@ class Split(StrEnum):
 
     TRAIN = "train"
     TEST = "test"  # kept aside: judges champion and challenger, is never trained on
-    VAL = "val"  # sets thresholds and chooses the epoch
+    VAL = "val"  # sets the thresholds
 
 
 # the order decides between equal needs; three in ten are kept aside, as it is patients that the gate counts
-SHARES = {Split.TRAIN: 0.5, Split.TEST: 0.3, Split.VAL: 0.2}
+SHARES = {Split.TEST: 0.3, Split.TRAIN: 0.5, Split.VAL: 0.2}
 
 
 def assign(kept: Mapping[str, Split], classes: Mapping[str, bool]) -> dict[str, Split]:

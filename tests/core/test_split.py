@@ -59,8 +59,8 @@ def test_the_shares_are_kept_in_each_class_however_patients_arrive(batch):
             assert abs(counts[part] - share * len(members)) <= 1
 
 
-def test_six_of_each_class_leave_two_of_each_kept_aside():
-    parts = assign({}, {f"p{number}": number < 6 for number in range(12)})
+@pytest.mark.parametrize(("count", "kept_aside"), [(2, 1), (4, 1), (5, 2), (6, 2), (8, 2), (9, 3), (20, 6)])
+def test_of_a_few_patients_of_a_class_enough_are_kept_aside(count, kept_aside):
+    parts = assign({}, {f"p{number}": True for number in range(count)})
 
-    kept_aside = [patient for patient, part in parts.items() if part is Split.TEST]
-    assert sorted(int(patient[1:]) < 6 for patient in kept_aside) == [False, False, True, True]
+    assert Counter(parts.values())[Split.TEST] == kept_aside
