@@ -1,0 +1,113 @@
+"""The archive against the database at start: nothing whole is ever deleted."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from builders import ct_series
+from reception import Message, count
+
+from ich_node.intake.accept import accept
+from ich_node.intake.adopt import count_lost, reconcile
+from ich_node.store.database import Database
+from ich_node.store.files import Archive
+from ich_node.store.images import files_of, mark_forgotten
+from ich_node.store.studies import find_study
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+SERIES = ct_series(slices=4, rows=8, columns=8)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path / "storage", reserve_mb=0)
+
+
+def store_all(database: Database, archive: Archive) -> None:
+    for dataset in SERIES:
+        accept(Message.of(dataset).received(), database=database, archive=archive, now=NOW)
+
+
+def files(archive: Archive) -> list[Path]:
+    return sorted(archive.path(name) for names in archive.sweep() for name in names)
+
+
+def test_an_older_database_takes_the_newer_files_in(database: Database, archive: Archive) -> None:
+    store_all(database, archive)
+    with database.engine.begin() as connection:
+        for table in ("instances", "history", "studies"):
+            connection.exec_driver_sql(f"delete from {table}")
+
+    adopted = [reconcile(database, archive, now=NOW) for _ in range(2)]
+
+    assert adopted == [4, 0]
+    assert count(database, "instances", "in_use") == 4
+    assert count(database, "studies", "state = 'receiving'") == 1
+
+
+def test_a_damaged_file_is_neither_adopted_nor_deleted(database: Database, archive: Archive) -> None:
+    store_all(database, archive)
+    damaged, cut, *_ = files(archive)
+    damaged.write_bytes(damaged.read_bytes()[:-2] + b"\x01\x02")
+    cut.write_bytes(cut.read_bytes()[:100])
+    with database.engine.begin() as connection:
+        for table in ("instances", "history", "studies"):
+            connection.exec_driver_sql(f"delete from {table}")
+
+    adopted = reconcile(database, archive, now=NOW)
+
+    assert adopted == 2
+    assert len(files(archive)) == 4
+
+
+def test_rows_without_a_file_are_counted_unless_the_study_was_forgotten(
+    database: Database, archive: Archive
+) -> None:
+    store_all(database, archive)
+    files(archive)[0].unlink()
+
+    lost = count_lost(database, archive)
+
+    with database.transaction() as connection:
+        study = find_study(connection, SERIES[0].StudyInstanceUID)
+        assert study is not None
+        connection.exec_driver_sql("update studies set state = 'finished'")
+        archive.delete(files_of(connection, study.id))
+        mark_forgotten(connection, study.id, now=NOW)
+    assert (lost, count_lost(database, archive)) == (1, 0)
+
+
+def test_only_dead_writers_half_written_files_go(sqlite_url: str, archive: Archive) -> None:
+    database = Database(sqlite_url)
+    store_all(database, archive)
+    folder = files(archive)[0].parent
+    own = _temporary_names(folder)
+    for path in own:
+        path.write_bytes(b"half")
+    os.utime(own[4], (0, 0))
+    foreign = folder / "somebody's notes.txt"
+    foreign.write_text("not ours")
+
+    reconcile(database, archive, now=NOW)
+
+    left = sorted(path.name for path in folder.iterdir() if path.suffix != ".dcm")
+    database.dispose()
+    assert left == sorted([own[0].name, own[3].name, foreign.name])
+
+
+def _temporary_names(folder: Path) -> list[Path]:
+    """Of: this process, a dead one, one before the last boot, one on another host, an old one there."""
+    from dataclasses import replace
+
+    from ich_node.store.writer import this_process
+
+    here = this_process()
+    writers = [
+        here,
+        replace(here, started=here.started + 1),
+        replace(here, boot="00000000-0000-0000-0000-000000000000"),
+        replace(here, host="elsewhere"),
+        replace(here, host="long-ago"),
+    ]
+    return [folder / writer.new_name() for writer in writers]

@@ -1,0 +1,429 @@
+"""Delivery to peers that others made, and to peers that behave badly; on both databases where rows matter."""
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peers import Dcmtk
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import AE, _config, evt
+from reception import NODE, count, eventually, settings_for
+
+from ich_node.core.retry import RetryPolicy
+from ich_node.core.states import DeliveryState
+from ich_node.delivery.send import Sending, deliver_due, run
+from ich_node.demo.pacs import stand_in_pacs
+from ich_node.dicom.part10 import split
+from ich_node.settings import Destination
+from ich_node.store.database import Database
+from ich_node.store.deliveries import Delivery, add_deliveries, claim_delivery, deliveries_of, send_again
+from ich_node.store.readings import Report, add_report
+from ich_node.store.studies import NewInstance, add_instance
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+SR, SC = "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.7"
+KINDS = {SR: "SR", SC: "SC"}
+
+
+@pytest.fixture(autouse=True)
+def _peers_negotiate_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_config, "UNRESTRICTED_STORAGE_SERVICE", False)
+
+
+def report(sop_class: str = SR, number: int = 1, size: int = 100) -> bytes:
+    """The smallest object that a peer takes for a report."""
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, f"1.2.3.{number}"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.3", "1.2.3.0"
+    dataset.PatientName, dataset.PatientID = "Doe^Jane", "P-4711"
+    dataset.Modality = KINDS[sop_class]
+    dataset.add_new(0x00420011, "OB", bytes(size))
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file = BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def put_into_outbox(database: Database, *contents: bytes, destination: str = "pacs") -> int:
+    """A study whose reports wait for one destination; its number."""
+    with database.transaction() as connection:
+        study_id = add_instance(connection, _instance(), in_use=True, now=NOW)
+        for content in contents:
+            meta, _ = split(content)
+            added = add_report(
+                connection,
+                Report(
+                    kind=KINDS[meta.sop_class_uid],
+                    study_id=study_id,
+                    revision=1,
+                    sop_class_uid=meta.sop_class_uid,
+                    sop_instance_uid=meta.sop_instance_uid,
+                    series_uid="1.2.3.0",
+                    content=content,
+                    created_at=NOW,
+                ),
+            )
+            add_deliveries(connection, added, [destination], now=NOW)
+    return study_id
+
+
+def _instance() -> NewInstance:
+    return NewInstance(
+        study_uid="1.2.3",
+        series_uid="1.2.3.9",
+        sop_instance_uid="1.2.3.9.1",
+        sop_class_uid="1.2",
+        transfer_syntax_uid="1.2",
+        patient_id="P-4711",
+        accession_number="",
+        sha256="00",
+        bytes=1,
+        file="00",
+        association_id=None,
+    )
+
+
+def sending(port: int, *, attempts: int = 3, timeout_s: float = 5, now: datetime = NOW) -> Sending:
+    return Sending(
+        destination=Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=port),
+        policy=RetryPolicy(attempts=attempts, first_s=10, longest_s=60),
+        calling_ae_title=NODE,
+        timeout_s=timeout_s,
+        holder="tester",
+        now=lambda: now,
+    )
+
+
+def deliveries(database: Database, study_id: int) -> list[Delivery]:
+    with database.transaction() as connection:
+        return deliveries_of(connection, study_id)
+
+
+def test_reports_reach_the_stand_in_byte_for_byte_over_one_association(
+    database: Database, tmp_path: Path
+) -> None:
+    contents = [report(SR, 1), report(SC, 2)]
+    study_id = put_into_outbox(database, *contents)
+
+    with stand_in_pacs(tmp_path / "pacs") as pacs:
+        taken = deliver_due(database, sending(pacs.port))
+        again = deliver_due(database, sending(pacs.port))
+
+    received = [bytes(split(path.read_bytes())[1]) for path in pacs.files()]
+    assert (taken, again) == (2, 0)
+    assert sorted(received) == sorted(bytes(split(content)[1]) for content in contents)
+    assert {one.state for one in deliveries(database, study_id)} == {DeliveryState.SENT}
+    assert count(database, "history", "event = 'report.sent'") == 2
+
+
+@contextmanager
+def storescp(dcmtk: Dcmtk, folder: Path, port: int, *options: str) -> Iterator[None]:
+    folder.mkdir()
+    command = [dcmtk.storescp, "-aet", "PACS", "-od", str(folder), *options, str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: _listens(port))
+            yield
+        finally:
+            process.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.peer
+def test_dcmtk_receives_the_bytes_that_were_stored(
+    sqlite_url: str, tmp_path: Path, free_port: int, dcmtk: Dcmtk
+) -> None:
+    database = Database(sqlite_url)
+    content = report()
+    put_into_outbox(database, content)
+
+    with storescp(dcmtk, tmp_path / "pacs", free_port, "+B"):
+        taken = deliver_due(database, sending(free_port))
+
+    (kept,) = (tmp_path / "pacs").iterdir()
+    database.dispose()
+    assert taken == 1
+    assert bytes(split(kept.read_bytes())[1]) == bytes(split(content)[1])
+
+
+@pytest.mark.peer
+def test_a_peer_that_knows_only_implicit_vr_gets_the_same_values(
+    sqlite_url: str, tmp_path: Path, free_port: int, dcmtk: Dcmtk
+) -> None:
+    database = Database(sqlite_url)
+    put_into_outbox(database, report())
+
+    with storescp(dcmtk, tmp_path / "pacs", free_port, "+xi"):
+        taken = deliver_due(database, sending(free_port))
+
+    (kept,) = (tmp_path / "pacs").iterdir()
+    database.dispose()
+    assert taken == 1
+    assert dcmread(kept).PatientID == "P-4711"
+    assert dcmread(kept).file_meta.TransferSyntaxUID == "1.2.840.10008.1.2"
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        (0x0000, DeliveryState.SENT),
+        (0xB000, DeliveryState.SENT),
+        (0xB006, DeliveryState.SENT),
+        (0xB007, DeliveryState.SENT),
+        (0xA700, DeliveryState.PENDING),
+        (0xC000, DeliveryState.PENDING),
+        (0x0110, DeliveryState.PENDING),
+        (0x0122, DeliveryState.FAILED),
+        (0xA900, DeliveryState.FAILED),
+    ],
+)
+def test_each_status_is_judged(sqlite_url: str, free_port: int, status: int, state: DeliveryState) -> None:
+    database = Database(sqlite_url)
+    study_id = put_into_outbox(database, report())
+
+    with peer(free_port, [SR], lambda _: status):
+        deliver_due(database, sending(free_port))
+
+    (delivery,) = deliveries(database, study_id)
+    database.dispose()
+    assert delivery.state is state
+    assert (delivery.last_error is None) == (state is DeliveryState.SENT)
+    assert delivery.last_error is None or f"{status:04X}" in delivery.last_error
+
+
+@contextmanager
+def peer(port: int, classes: list[str], answer: Callable[[Any], int]) -> Iterator[AE]:
+    entity = AE(ae_title="PACS")
+    for sop_class in classes:
+        entity.add_supported_context(sop_class)
+    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, answer)])
+    try:
+        yield entity
+    finally:
+        assert server is not None
+        server.shutdown()
+
+
+def test_a_class_that_the_peer_does_not_take_ends_that_report_and_not_the_other(
+    database: Database, free_port: int
+) -> None:
+    study_id = put_into_outbox(database, report(SR, 1), report(SC, 2))
+
+    with peer(free_port, [SC], lambda _: 0):
+        deliver_due(database, sending(free_port))
+
+    states = {one.kind: one.state for one in deliveries(database, study_id)}
+    assert states == {"SR": DeliveryState.FAILED, "SC": DeliveryState.SENT}
+
+
+def test_a_peer_that_takes_no_class_at_all_is_not_asked_again(sqlite_url: str, free_port: int) -> None:
+    database = Database(sqlite_url)
+    study_id = put_into_outbox(database, report())
+
+    with peer(free_port, ["1.2.840.10008.5.1.4.1.1.4"], lambda _: 0):
+        deliver_due(database, sending(free_port))
+
+    (delivery,) = deliveries(database, study_id)
+    database.dispose()
+    assert delivery.state is DeliveryState.FAILED
+
+
+def test_a_peer_that_is_down_is_tried_later_and_at_last_given_up_visibly(
+    database: Database, free_port: int
+) -> None:
+    study_id = put_into_outbox(database, report())
+    pauses = []
+
+    for attempt in range(3):
+        now = NOW + timedelta(hours=attempt)
+        deliver_due(database, sending(free_port, attempts=3, now=now))
+        (delivery,) = deliveries(database, study_id)
+        if delivery.next_attempt_at:
+            pauses.append((delivery.next_attempt_at - now).total_seconds())
+
+    assert delivery.state is DeliveryState.FAILED
+    assert delivery.attempts == 3
+    assert 10 <= pauses[0] <= 12.5
+    assert 20 <= pauses[1] <= 25
+    assert count(database, "history", "event = 'report.not_sent'") == 1
+
+
+def test_a_delivery_that_failed_can_be_sent_again(database: Database, tmp_path: Path, free_port: int) -> None:
+    study_id = put_into_outbox(database, report())
+    deliver_due(database, sending(free_port, attempts=1))
+    with database.transaction() as connection:
+        queued = send_again(connection, study_id, now=NOW)
+
+    with stand_in_pacs(tmp_path / "pacs") as pacs:
+        taken = deliver_due(database, sending(pacs.port))
+
+    assert (queued, taken) == (1, 1)
+
+
+def test_a_rejected_association_says_why(sqlite_url: str, tmp_path: Path) -> None:
+    database = Database(sqlite_url)
+    study_id = put_into_outbox(database, report())
+
+    with stand_in_pacs(tmp_path / "pacs", ae_title="OTHER") as pacs:
+        deliver_due(database, sending(pacs.port))
+
+    (delivery,) = deliveries(database, study_id)
+    database.dispose()
+    assert delivery.state is DeliveryState.PENDING
+    assert "AE title that we called" in str(delivery.last_error)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_peer_that_accepts_and_never_answers_costs_no_more_than_its_timeouts(
+    sqlite_url: str, free_port: int, reads: bool
+) -> None:
+    database = Database(sqlite_url)
+    study_id = put_into_outbox(database, report(size=20_000_000))
+    hang = threading.Event()
+
+    with _stalling(free_port, hang, reads):
+        started = time.monotonic()
+        deliver_due(database, sending(free_port, timeout_s=1))
+        seconds = time.monotonic() - started
+        hang.set()
+
+    (delivery,) = deliveries(database, study_id)
+    database.dispose()
+    assert delivery.state is DeliveryState.PENDING
+    assert seconds < 10
+
+
+@contextmanager
+def _stalling(port: int, hang: threading.Event, reads: bool) -> Iterator[None]:
+    """A peer whose handler hangs, or one that agrees and then reads nothing more."""
+    if reads:
+        with peer(port, [SR], lambda _: hang.wait(20) and 0):
+            yield
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        behind = probe.getsockname()[1]
+    with peer(behind, [SR], lambda _: 0), socket.socket() as listening:
+        listening.bind(("127.0.0.1", port))
+        listening.listen()
+        relay = threading.Thread(target=_relay_the_negotiation_only, args=(listening, behind, hang))
+        relay.start()
+        yield
+        relay.join()
+
+
+def _relay_the_negotiation_only(listening: socket.socket, behind: int, hang: threading.Event) -> None:
+    caller, _ = listening.accept()
+    with caller, socket.create_connection(("127.0.0.1", behind)) as real:
+        real.sendall(caller.recv(65536))
+        caller.sendall(real.recv(65536))
+        hang.wait(30)
+
+
+def test_a_peer_that_hangs_up_in_the_middle_is_tried_again(sqlite_url: str, free_port: int) -> None:
+    database = Database(sqlite_url)
+    study_id = put_into_outbox(database, report())
+
+    def _abort(event: Any) -> int:
+        event.assoc.abort()
+        return 0
+
+    with peer(free_port, [SR], _abort):
+        deliver_due(database, sending(free_port))
+
+    (delivery,) = deliveries(database, study_id)
+    database.dispose()
+    assert delivery.state is DeliveryState.PENDING
+    assert "no answer" in str(delivery.last_error)
+
+
+def test_what_another_process_holds_is_left_alone_until_its_lease_ends(
+    database: Database, tmp_path: Path
+) -> None:
+    put_into_outbox(database, report())
+    with database.transaction() as connection:
+        claim_delivery(connection, "pacs", holder="another", lease_s=60, now=NOW)
+
+    with stand_in_pacs(tmp_path / "pacs") as pacs:
+        while_held = deliver_due(database, sending(pacs.port, now=NOW + timedelta(seconds=59)))
+        afterwards = deliver_due(database, sending(pacs.port, now=NOW + timedelta(seconds=61)))
+
+    assert (while_held, afterwards) == (0, 1)
+
+
+def test_a_dead_destination_does_not_delay_another(sqlite_url: str, tmp_path: Path, free_port: int) -> None:
+    database = Database(sqlite_url)
+    with stand_in_pacs(tmp_path / "pacs") as pacs, socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()  # takes the connection and never says a word
+        destinations = [
+            {"name": "deaf", "ae_title": "PACS", "host": "127.0.0.1", "port": deaf.getsockname()[1]},
+            {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": pacs.port},
+        ]
+        settings = settings_for(
+            tmp_path,
+            sqlite_url,
+            free_port,
+            mode="report",
+            destinations=destinations,
+            delivery={"timeout_s": 2},
+        )
+        put_into_outbox(database, report(SR, 1), destination="deaf")
+        with database.transaction() as connection:
+            add_deliveries(connection, 1, ["pacs"], now=NOW)
+        stop = threading.Event()
+        process = threading.Thread(target=run, args=(settings, stop))
+        process.start()
+        eventually(lambda: len(pacs.files()) == 1, within_s=5)
+        stop.set()
+        process.join(30)
+
+    assert not process.is_alive()
+    database.dispose()
+
+
+def test_in_quiet_mode_nothing_is_sent(sqlite_url: str, tmp_path: Path, free_port: int) -> None:
+    database = Database(sqlite_url)
+    put_into_outbox(database, report())
+    with stand_in_pacs(tmp_path / "pacs") as pacs:
+        destination = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": pacs.port}
+        settings = settings_for(tmp_path, sqlite_url, free_port, mode="quiet", destinations=[destination])
+        stop = threading.Event()
+        process = threading.Thread(target=run, args=(settings, stop))
+
+        process.start()
+        time.sleep(1)
+        stop.set()
+        process.join(10)
+
+    assert pacs.files() == []
+    assert not process.is_alive()
+    database.dispose()
+
+
+def test_no_file_of_a_report_stays_behind(sqlite_url: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    database = Database(sqlite_url)
+    put_into_outbox(database, report())
+
+    with stand_in_pacs(tmp_path / "pacs") as pacs:
+        deliver_due(database, sending(pacs.port))
+
+    database.dispose()
+    assert list((tmp_path / "tmp").iterdir()) == []

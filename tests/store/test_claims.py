@@ -1,0 +1,225 @@
+"""The queue and the outbox under several claimers, on both databases."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import pytest
+
+from ich_node.core.states import StudyState
+from ich_node.errors import LeaseLost
+from ich_node.store.database import Connection, Database
+from ich_node.store.deliveries import add_deliveries, claim_delivery, mark_sent, postpone_delivery
+from ich_node.store.readings import Report, add_report
+from ich_node.store.studies import (
+    NewInstance,
+    add_instance,
+    claim_study,
+    extend_lease,
+    finish_study,
+    get_study,
+    postpone_study,
+)
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+CLAIMERS = 6
+Got = TypeVar("Got")
+
+
+def add_study(connection: Connection, number: int) -> int:
+    new = NewInstance(
+        study_uid=f"1.2.{number}",
+        series_uid="1.2.3",
+        sop_instance_uid=f"1.2.{number}.1",
+        sop_class_uid="1.2",
+        transfer_syntax_uid="1.2",
+        patient_id="",
+        accession_number="",
+        sha256="00",
+        bytes=1,
+        file=f"{number}",
+        association_id=None,
+    )
+    return add_instance(connection, new, in_use=True, now=NOW)
+
+
+def queue_studies(database: Database, count: int) -> None:
+    with database.transaction() as connection:
+        for number in range(count):
+            add_study(connection, number)
+        connection.exec_driver_sql(
+            "update studies set state = 'ready', "
+            "ready_at = first_instance_at, next_attempt_at = first_instance_at"
+        )
+
+
+def queue_deliveries(database: Database, count: int) -> None:
+    with database.transaction() as connection:
+        study_id = add_study(connection, 0)
+        for number in range(count):
+            report_id = add_report(
+                connection,
+                Report(
+                    kind="SR",
+                    study_id=study_id,
+                    revision=number,
+                    sop_class_uid="1.2",
+                    sop_instance_uid=f"1.2.3.{number}",
+                    series_uid="1.2.3",
+                    content=b"report",
+                    created_at=NOW,
+                ),
+            )
+            add_deliveries(connection, report_id, ["pacs"], now=NOW)
+
+
+def claim_all_at_once(database: Database, claim: Callable[[Connection, str], Got | None]) -> list[Got]:
+    """Let several claimers empty a queue; everything that any of them got."""
+    got: list[Got] = []
+    barrier = threading.Barrier(CLAIMERS)
+
+    def _claimer(name: str) -> None:
+        barrier.wait()
+        while True:
+            with database.transaction() as connection:
+                one = claim(connection, name)
+            if one is None:
+                return
+            got.append(one)
+
+    threads = [threading.Thread(target=_claimer, args=(f"claimer {i}",)) for i in range(CLAIMERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return got
+
+
+def claim_one(database: Database, holder: str, now: datetime = NOW):
+    with database.transaction() as connection:
+        return claim_study(connection, holder=holder, lease_s=60, now=now)
+
+
+def test_no_study_is_claimed_twice(database: Database) -> None:
+    queue_studies(database, 60)
+
+    got = claim_all_at_once(
+        database, lambda connection, name: claim_study(connection, holder=name, lease_s=60, now=NOW)
+    )
+
+    assert sorted(claim.study.id for claim in got) == list(range(1, 61))
+
+
+def test_no_delivery_is_claimed_twice(database: Database) -> None:
+    queue_deliveries(database, 60)
+
+    got = claim_all_at_once(
+        database,
+        lambda connection, name: claim_delivery(connection, "pacs", holder=name, lease_s=60, now=NOW),
+    )
+
+    assert sorted(parcel.delivery_id for parcel in got) == list(range(1, 61))
+
+
+def test_a_claim_can_be_taken_over_only_when_its_lease_has_ended(database: Database) -> None:
+    queue_studies(database, 1)
+    first = claim_one(database, "first")
+
+    early = claim_one(database, "second", NOW + timedelta(seconds=59))
+    late = claim_one(database, "second", NOW + timedelta(seconds=61))
+
+    assert first is not None
+    assert early is None
+    assert late is not None
+    assert late.token > first.token
+    assert late.study.attempts == 2
+
+
+def test_a_heartbeat_keeps_the_claim(database: Database) -> None:
+    queue_studies(database, 1)
+    first = claim_one(database, "first")
+    assert first is not None
+
+    with database.transaction() as connection:
+        extend_lease(connection, first, lease_s=60, now=NOW + timedelta(seconds=50))
+
+    assert claim_one(database, "second", NOW + timedelta(seconds=100)) is None
+
+
+def test_who_lost_the_lease_can_say_nothing_more(database: Database) -> None:
+    queue_studies(database, 1)
+    slow = claim_one(database, "same name")
+    quick = claim_one(database, "same name", NOW + timedelta(seconds=61))
+    assert slow is not None
+    assert quick is not None
+
+    with pytest.raises(LeaseLost), database.transaction() as connection:
+        finish_study(connection, slow, outcome="negative", reason=None, now=NOW)
+    with database.transaction() as connection:
+        finish_study(connection, quick, outcome="positive", reason=None, now=NOW)
+
+    with database.transaction() as connection:
+        study = get_study(connection, 1)
+    assert study is not None
+    assert (study.state, study.outcome) == (StudyState.FINISHED, "positive")
+
+
+def test_a_late_slice_takes_the_study_from_its_worker(database: Database) -> None:
+    queue_studies(database, 1)
+    claim = claim_one(database, "worker")
+    assert claim is not None
+    late = NewInstance(
+        study_uid="1.2.0",
+        series_uid="1.2.3",
+        sop_instance_uid="1.2.0.2",
+        sop_class_uid="1.2",
+        transfer_syntax_uid="1.2",
+        patient_id="",
+        accession_number="",
+        sha256="00",
+        bytes=1,
+        file="late",
+        association_id=None,
+    )
+
+    with database.transaction() as connection:
+        add_instance(connection, late, in_use=True, now=NOW)
+
+    with pytest.raises(LeaseLost), database.transaction() as connection:
+        finish_study(connection, claim, outcome="negative", reason=None, now=NOW)
+
+
+def test_a_postponed_study_comes_back_at_its_time(database: Database) -> None:
+    queue_studies(database, 1)
+    claim = claim_one(database, "worker")
+    assert claim is not None
+
+    with database.transaction() as connection:
+        postpone_study(connection, claim, until=NOW + timedelta(seconds=10), now=NOW)
+
+    assert claim_one(database, "worker", NOW + timedelta(seconds=9)) is None
+    assert claim_one(database, "worker", NOW + timedelta(seconds=10)) is not None
+
+
+def test_a_delivery_whose_lease_passed_on_cannot_be_marked_by_its_old_holder(database: Database) -> None:
+    queue_deliveries(database, 1)
+    with database.transaction() as connection:
+        old = claim_delivery(connection, "pacs", holder="old", lease_s=1, now=NOW)
+        new = claim_delivery(connection, "pacs", holder="new", lease_s=60, now=NOW + timedelta(seconds=2))
+    assert old is not None
+    assert new is not None
+
+    with pytest.raises(LeaseLost), database.transaction() as connection:
+        postpone_delivery(connection, old, error="late", until=NOW)
+    with database.transaction() as connection:
+        mark_sent(connection, new, now=NOW)
+
+
+def test_destinations_have_queues_of_their_own(database: Database) -> None:
+    queue_deliveries(database, 1)
+
+    with database.transaction() as connection:
+        other = claim_delivery(connection, "other", holder="x", lease_s=60, now=NOW)
+
+    assert other is None

@@ -1,0 +1,113 @@
+"""Transactions, schema and errors, on both databases."""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from peers import PostgresServer
+
+from ich_node.errors import Collision, DatabaseAway, UsageError
+from ich_node.store import tables
+from ich_node.store.database import Database, installation_uid, require_current
+from ich_node.store.history import append, history_of
+from ich_node.store.migration import migrate
+from ich_node.store.studies import find_study, open_association
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+ADD_STUDY = (
+    "insert into studies (study_uid, patient_id, accession_number, state, revision, conflict, attempts, "
+    "lease_token, first_instance_at, last_instance_at) "
+    "values ('1.2.3', '', '', 'receiving', 1, false, 0, 0, '2026-11-24 12:00:00', '2026-11-24 12:00:00')"
+)
+
+
+def test_the_migrations_build_exactly_the_tables_of_the_code(database: Database) -> None:
+    with database.engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), tables.metadata)
+
+    assert differences == []
+
+
+def test_migrating_again_keeps_the_installation(database: Database) -> None:
+    with database.transaction() as connection:
+        before = installation_uid(connection)
+
+    migrate(database, new_uid="2.25.9", now=NOW)
+
+    with database.transaction() as connection:
+        assert installation_uid(connection) == before
+    require_current(database)
+
+
+def test_a_database_that_was_never_migrated_is_refused_with_what_to_do(tmp_path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'new.sqlite'}")
+
+    with pytest.raises(UsageError, match="ich-node migrate"):
+        require_current(database)
+
+    database.dispose()
+
+
+def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
+    def _add_and_stop() -> None:
+        with database.transaction() as connection:
+            connection.exec_driver_sql(ADD_STUDY)
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        _add_and_stop()
+
+    with database.transaction() as connection:
+        assert find_study(connection, "1.2.3") is None
+
+
+def test_the_same_row_twice_is_a_collision(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.exec_driver_sql(ADD_STUDY)
+
+    with pytest.raises(Collision), database.transaction() as connection:
+        connection.exec_driver_sql(ADD_STUDY)
+
+
+def test_times_come_back_as_utc_and_naive_ones_are_refused(database: Database) -> None:
+    berlin = NOW.astimezone(timezone(timedelta(hours=1)))
+    with database.transaction() as connection:
+        connection.exec_driver_sql(ADD_STUDY)
+        study = find_study(connection, "1.2.3")
+        assert study is not None
+        append(connection, study.id, "tried", now=berlin)
+        (line,) = history_of(connection, study.id)
+
+    assert line.at == NOW
+    assert line.at.utcoffset() == timedelta(0)
+    with pytest.raises(Exception, match="aware"), database.transaction() as connection:
+        open_association(
+            connection, receiver="x", calling_ae_title="x", address="x", now=NOW.replace(tzinfo=None)
+        )
+
+
+def test_sqlite_writers_wait_for_each_other_and_then_say_that_the_database_is_away(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout=100")
+    lock = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(DatabaseAway), database.transaction():
+        pass
+
+    lock.execute("ROLLBACK")
+    lock.close()
+    database.dispose()
+
+
+@pytest.mark.peer
+def test_postgresql_that_is_not_there_is_away(postgres: PostgresServer) -> None:
+    database = Database(postgres.url("migrated").replace(str(postgres.port), "9"))
+
+    with pytest.raises(DatabaseAway), database.transaction():
+        pass
+
+    database.dispose()

@@ -1,0 +1,132 @@
+"""The archive's files: durable, once, never by half."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ich_node.errors import StorageFull
+from ich_node.store.files import Archive, name_of
+from ich_node.store.writer import Writer, this_process
+
+NAME = name_of("1.2.3", "ab" * 32)
+
+
+def test_a_name_depends_on_the_uid_and_on_the_bytes_and_shows_neither() -> None:
+    other = {name_of("1.2.4", "ab" * 32), name_of("1.2.3", "cd" * 32)}
+
+    assert NAME not in other
+    assert "1.2.3" not in NAME
+    assert NAME.count("/") == 2
+    assert len(NAME) <= 255
+
+
+def test_what_is_written_is_there_as_a_whole_and_no_temporary_file_stays(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, reserve_mb=0)
+
+    archive.write(NAME, (b"one ", b"two"))
+
+    assert archive.read(NAME) == b"one two"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [archive.path(NAME)]
+
+
+def test_each_write_is_synced_file_first_then_renamed_then_the_folder(tmp_path: Path) -> None:
+    program = (
+        "from ich_node.store.files import Archive\n"
+        "from pathlib import Path\n"
+        f"Archive(Path({str(tmp_path)!r}), reserve_mb=0).write({NAME!r}, (b'one', b'two'))\n"
+    )
+    audit = (
+        "import sys, os\n"
+        "calls = []\n"
+        "def note(name, real):\n"
+        "    def wrapped(*a, **k):\n"
+        "        folder = name == 'fsync' and os.path.isdir(f'/proc/self/fd/{a[0]}')\n"
+        "        calls.append(name + (' folder' if folder else ' file'))\n"
+        "        return real(*a, **k)\n"
+        "    return wrapped\n"
+        "os.fsync = note('fsync', os.fsync)\n"
+        "os.replace = note('rename', os.replace)\n"
+        "os.write = note('write', os.write)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", audit + program + "print(*calls, sep=chr(10))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.splitlines()[-5:] == [
+        "write file",
+        "write file",
+        "fsync file",
+        "rename file",
+        "fsync folder",
+    ]
+
+
+def test_the_same_name_again_writes_nothing(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, reserve_mb=0)
+    archive.write(NAME, (b"bytes",))
+    before = archive.path(NAME).stat()
+
+    archive.write(NAME, (b"bytes",))
+
+    assert archive.path(NAME).stat().st_ino == before.st_ino
+
+
+def test_below_the_reserve_nothing_is_written(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, reserve_mb=1 << 40)
+
+    with pytest.raises(StorageFull):
+        archive.write(NAME, (b"bytes",))
+
+    assert not archive.exists(NAME)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
+def test_a_disk_that_is_full_leaves_no_half_file_and_is_said_in_words(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a file system cannot be mounted here")
+    try:
+        with pytest.raises(StorageFull, match=r"ENOSPC|reserve"):
+            Archive(small, reserve_mb=0).write(NAME, (bytes(40_000), bytes(40_000)))
+        left = [path for path in small.rglob("*") if path.is_file()]
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+    assert left == []
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "images").write_text("a file where the folder should be")
+
+    with pytest.raises(StorageFull, match=r"ENOTDIR|EEXIST"):
+        Archive(tmp_path, reserve_mb=0).write(NAME, (b"bytes",))
+
+
+def test_deleting_what_is_gone_does_no_harm(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, reserve_mb=0)
+    archive.write(NAME, (b"bytes",))
+
+    archive.delete([NAME, NAME])
+
+    assert not archive.exists(NAME)
+    with pytest.raises(FileNotFoundError):
+        archive.read(NAME)
+
+
+def test_a_temporary_name_tells_its_writer() -> None:
+    name = this_process().new_name()
+
+    assert Writer.from_name(name) == this_process()
+    assert not this_process().is_known_to_be_dead()
+    assert Writer.from_name("notes.txt") is None
