@@ -39,6 +39,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    """Whether somebody on this machine takes connections on the port."""
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def write_settings(path: Path, values: Mapping[str, object]) -> None:
     """Write settings as TOML; `values` maps dotted keys to values (JSON's scalars and lists are TOML's)."""
     lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
@@ -114,7 +123,7 @@ def _wait_until_it_answers(port: int, serve: subprocess.Popen[bytes], log_file: 
     while time.monotonic() < end:
         if serve.poll() is not None:
             break
-        if echo(receiver, calling_ae_title=SCANNER_AE_TITLE, timeout_s=2):
+        if listens(port) and echo(receiver, calling_ae_title=SCANNER_AE_TITLE, timeout_s=2):
             return
         time.sleep(0.2)
     raise IchNodeError(f"the node does not answer; see {log_file}")
