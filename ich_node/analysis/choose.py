@@ -14,6 +14,7 @@ from ich_node.analysis.files import FoundInstance, read_file
 from ich_node.core.grounds import Rules
 from ich_node.core.instances import InstanceFacts
 from ich_node.core.selection import Look, Selection, choose
+from ich_node.dicom.values import ODD_VALUE, quietly
 from ich_node.dicom.volume import AssembledSeries, assemble_stack
 from ich_node.errors import CannotJudge, UnreadableInstance
 from ich_node.vocabulary import Reason
@@ -98,7 +99,8 @@ def _with_contents(found: Sequence[FoundInstance]) -> list[InstanceFacts]:
 
 def _pixel_hash(path: Path) -> str:
     try:
-        pixels = read_file(path, pixels=True).get("PixelData")
-    except UnreadableInstance:
+        with quietly():
+            pixels = read_file(path, pixels=True).get("PixelData")
+    except (UnreadableInstance, *ODD_VALUE):
         return ""
     return sha256(pixels if isinstance(pixels, bytes) else b"").hexdigest()

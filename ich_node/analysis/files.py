@@ -11,7 +11,7 @@ from pydicom.errors import InvalidDicomError
 
 from ich_node.core.instances import InstanceFacts
 from ich_node.dicom.headers import instance_facts
-from ich_node.dicom.values import ODD_VALUE, quietly
+from ich_node.dicom.values import ODD_VALUE, quietly, text
 from ich_node.errors import UnreadableInstance
 from ich_node.vocabulary import Reason
 
@@ -67,8 +67,9 @@ def read_file(path: Path, *, pixels: bool) -> Dataset:
             dataset = _parsed(path, pixels=pixels)
     except _UNPARSEABLE as fault:
         raise UnreadableInstance(Reason.NOT_DICOM) from fault
-    meta = getattr(dataset, "file_meta", None) or Dataset()
-    if meta.get("MediaStorageSOPClassUID") == _DIRECTORY_CLASS or not len(dataset):
+    with quietly():
+        media = text(getattr(dataset, "file_meta", None) or Dataset(), "MediaStorageSOPClassUID")
+    if media == _DIRECTORY_CLASS or not len(dataset):
         raise UnreadableInstance(Reason.NOT_DICOM)
     return dataset
 

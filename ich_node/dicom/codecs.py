@@ -3,7 +3,6 @@
 Touches no disk and no socket. Native decoders can crash an interpreter: the caller decides in which process.
 """
 
-import struct
 import warnings
 
 import numpy as np
@@ -18,7 +17,7 @@ from ich_node.core.instances import InstanceFacts
 from ich_node.dicom.codestreams import announced
 from ich_node.dicom.headers import transfer_syntax
 from ich_node.dicom.jpeg12 import decode_frame
-from ich_node.dicom.values import whole
+from ich_node.dicom.values import ODD_VALUE, whole
 from ich_node.errors import CannotJudge
 from ich_node.vocabulary import Reason
 
@@ -47,20 +46,7 @@ _DEEP_LOSSY = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (51, 53, 5
 _ENCAPSULATED = {syntax for syntax, plugin in _PLUGINS.items() if plugin} | _DEEP_LOSSY
 
 # what pydicom and the plugins raise for pixel data that is cut, wrong or of no known coding
-_FAULTS = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    Warning,
-    struct.error,
-)
+_FAULTS = (*ODD_VALUE, ArithmeticError, EOFError, MemoryError, RuntimeError, Warning)
 
 Stored = NDArray[np.integer]
 

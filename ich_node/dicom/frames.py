@@ -2,7 +2,7 @@
 
 from pydicom.dataset import Dataset
 
-from ich_node.dicom.values import items
+from ich_node.dicom.values import element, items
 
 # functional group macro: the attributes that we read from it
 _MACROS = {
@@ -25,9 +25,7 @@ def frames_of(dataset: Dataset) -> list[Dataset]:
     if not per_frame:
         return [dataset]
     common = Dataset()
-    for keyword in _TOP:
-        if keyword in dataset:
-            common[keyword] = dataset[keyword]
+    _copy(dataset, common, _TOP)
     for shared in items(dataset, "SharedFunctionalGroupsSequence"):
         _take(common, shared)
     return [_frame(common, group) for group in per_frame]
@@ -43,6 +41,11 @@ def _frame(common: Dataset, group: Dataset) -> Dataset:
 def _take(frame: Dataset, group: Dataset) -> None:
     for macro, keywords in _MACROS.items():
         for item in items(group, macro):
-            for keyword in keywords:
-                if keyword in item:
-                    frame[keyword] = item[keyword]
+            _copy(item, frame, keywords)
+
+
+def _copy(source: Dataset, target: Dataset, keywords: tuple[str, ...]) -> None:
+    for keyword in keywords:
+        found = element(source, keyword)
+        if found is not None:
+            target[keyword] = found

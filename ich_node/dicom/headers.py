@@ -55,7 +55,8 @@ def identity(dataset: Dataset) -> tuple[str, str, str, str]:
 def transfer_syntax(dataset: Dataset) -> str:
     """Return the transfer syntax of the file meta, or for a bare data set the one that it was read in."""
     meta = getattr(dataset, "file_meta", None)
-    named = text(meta, "TransferSyntaxUID") if meta is not None else ""
+    with quietly():
+        named = text(meta, "TransferSyntaxUID") if meta is not None else ""
     if named:
         return named
     implicit, little = dataset.original_encoding

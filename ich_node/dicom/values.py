@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 
@@ -37,6 +38,16 @@ def quietly() -> Iterator[None]:
 def _value(dataset: Dataset, keyword: str) -> object:
     try:
         return dataset.get(keyword)
+    except ODD_VALUE:
+        return None
+
+
+def element(dataset: Dataset, keyword: str) -> DataElement | None:
+    """Return an element as it is, None where it is absent or cannot be converted."""
+    if keyword not in dataset:
+        return None
+    try:
+        return dataset[keyword]
     except ODD_VALUE:
         return None
 

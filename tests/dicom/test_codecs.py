@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import ct_series
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
+from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
@@ -106,11 +108,17 @@ def _unknown_syntax(image: Dataset) -> None:
     image.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.100")
 
 
+def _odd_element(image: Dataset) -> None:
+    """Bytes that are no whole number of numbers, in an element that only the decoder reads."""
+    tag = Tag("PlanarConfiguration")
+    image._dict[tag] = RawDataElement(tag, "US", 3, b"\0\0\0", 0, False, True)
+
+
 def _twice(image: Dataset) -> None:
     image.PixelData = image.PixelData * 2
 
 
-@pytest.mark.parametrize("damage", [_cut, _remove, _color, _unknown_syntax, _twice])
+@pytest.mark.parametrize("damage", [_cut, _remove, _color, _unknown_syntax, _twice, _odd_element])
 def test_damaged_pixel_data_cannot_be_decoded(damage: Any) -> None:
     image = _image()
     damage(image)

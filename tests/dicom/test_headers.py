@@ -222,6 +222,16 @@ def test_frames_are_read_from_their_functional_groups() -> None:
     assert (facts.pixel_spacing, facts.slice_thickness_mm, facts.frames) == ((0.4, 0.4), 5.0, 2)
 
 
+def test_an_odd_element_in_a_functional_group_is_as_good_as_absent() -> None:
+    image = _image(sop_class=EnhancedCTImageStorage)
+    measures, group = Dataset(), Dataset()
+    measures.SliceThickness = 5
+    group.PixelMeasuresSequence = Sequence([_raw(measures, "PixelSpacing", "DZ", b"0.4\\0.4")])
+    image.PerFrameFunctionalGroupsSequence = Sequence([group])
+
+    assert instance_facts(image).slice_thickness_mm == 5.0
+
+
 def test_a_bare_data_set_tells_its_transfer_syntax_by_how_it_was_read() -> None:
     bare = Dataset()
     bare.set_original_encoding(True, True)

@@ -193,6 +193,16 @@ def test_what_is_no_dicom_is_listed_as_unreadable(tmp_path: Path, content: bytes
     assert len(explanation.unreadable) == 1
 
 
+def test_odd_file_meta_neither_stops_nor_speaks(tmp_path: Path) -> None:
+    image = ct_series(slices=1)[0]
+    write_files([image], tmp_path)
+    path = tmp_path / "0000.dcm"
+    media = image.file_meta.MediaStorageSOPClassUID.encode()
+    path.write_bytes(path.read_bytes().replace(media, b"\xff" * len(media), 1))
+
+    assert _only_study(explain_folder(tmp_path))["reason"] == "TOO_FEW_SLICES"
+
+
 def test_a_person_reads_what_was_chosen_and_why_not_the_rest(tmp_path: Path) -> None:
     write_files([*ct_series(), *ct_series(series_number=3, kernel="H60s", description="Bone [x]")], tmp_path)
     (tmp_path / "notes.txt").write_text("no DICOM here")
