@@ -18,10 +18,12 @@ from model.image_set import SliceRow
 from model.manifest import AGGREGATIONS, InputFormat, Manifest, Thresholds
 from model.network import DTViT
 from model.score import SliceScores, score_pictures
-from model.statistics import auc
+from model.statistics import Array, Labels
 from model.train.settings import TrainingSettings
 
 CODE_VERSION = "0.1.0"
+# with fewer, 95 % and all of them are the same: a threshold would rest on one study
+FEWEST_TO_REFIT = 20
 LICENCE = (
     "Apache-2.0 for code and weights as far as we can grant it; the public research images of the training "
     "set state no licence. Research software. Not for diagnostic use."
@@ -41,10 +43,12 @@ class Operating:
 def fit_operating(
     rows: Sequence[SliceRow], logits: NDArray[np.float64], fallback: Bundle | None
 ) -> Operating:
-    """Fit on validation rows and logits; where a class is missing there, the parent bundle's values stay."""
+    """Fit on validation rows and logits; the parent's stay where studies are too few."""
     known = [i for i, r in enumerate(rows) if r.hemorrhage is not None]
     labels = np.array([rows[i].hemorrhage for i in known], dtype=np.int64)
-    if len(set(labels.tolist())) < 2:
+    studies = labels_of([s for s in subjects(rows) if s.label is not None])
+    few = fallback is not None and min((studies == 1).sum(), (studies == 0).sum()) < FEWEST_TO_REFIT
+    if few or len(set(labels.tolist())) < 2:
         if fallback is None:
             raise TrainingError(
                 "validation needs slices with and without a hemorrhage; look at the split column"
@@ -73,18 +77,25 @@ def _as_scores(logits: NDArray[np.float64], temperature: float) -> SliceScores:
 
 
 def _fit_studies(rows: Sequence[SliceRow], scores: SliceScores) -> tuple[str, Thresholds]:
-    """Choose the aggregation that ranks validation studies best; of equals the one that parts them most."""
+    """Choose the aggregation that parts bleeding from other studies best on the source where it does worst."""
     studies = [s for s in subjects(rows) if s.label is not None] + bleed_free_parts(rows)
     labels = labels_of(studies)
+    sources = np.array([rows[s.members[0]].source for s in studies])
+    judged = [m for m in (sources == source for source in set(sources)) if len(set(labels[m].tolist())) == 2]
 
-    def worth(aggregation: str) -> tuple[float, float]:
+    def worth(aggregation: str) -> float:
         found = scores_of(studies, scores, aggregation)
-        logits = np.log(found.clip(1e-6, 1 - 1e-6)) - np.log1p(-found.clip(1e-6, 1 - 1e-6))
-        gap = np.quantile(logits[labels == 1], 0.05) - np.quantile(logits[labels == 0], 0.95)
-        return round(auc(labels, found) or 0.0, 3), float(gap)
+        return min(_gap(labels[m], found[m]) for m in judged or [np.ones(len(labels), dtype=bool)])
 
     best = max(AGGREGATIONS, key=worth)
     return best, fit_thresholds(labels, scores_of(studies, scores, best))
+
+
+def _gap(labels: Labels, scores: Array) -> float:
+    """Return how far in log odds the lowest bleeding studies lie above the highest others (5 % aside)."""
+    held = scores.clip(1e-6, 1 - 1e-6)
+    log_odds = np.log(held / (1 - held))
+    return float(np.quantile(log_odds[labels == 1], 0.05) - np.quantile(log_odds[labels == 0], 0.95))
 
 
 def finish(
@@ -138,6 +149,8 @@ def first_manifest(
         "settings": settings.to_dict(),
         "seed": settings.seed,
     }
+    if parent is not None:
+        training["parent_training"] = dict(parent.manifest.training)
     whole = Thresholds(low=0.5, high=0.5)
     return Manifest(
         name=name,
