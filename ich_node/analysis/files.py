@@ -20,6 +20,9 @@ _UNPARSEABLE = (*ODD_VALUE, EOFError, MemoryError, zlib.error)
 # a bare data set starts with file meta or with identification; both low-numbered groups (PS3.10 7.1)
 _FIRST_GROUPS = (0x0002, 0x0008)
 _LAST_FIRST_ELEMENT = 0x0100
+_META_START = 132  # after preamble and DICM comes the group length of the file meta, 12 bytes
+_LONGEST_META = 1 << 16
+_PIECE, _MOST_INFLATED = 1 << 20, 1 << 28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +78,31 @@ def read_file(path: Path, *, pixels: bool) -> Dataset:
 
 
 def _parsed(path: Path, *, pixels: bool) -> Dataset:
+    if _inflates_too_far(path):
+        raise UnreadableInstance(Reason.NOT_DICOM)
     try:
         return dcmread(path, stop_before_pixels=not pixels)
     except InvalidDicomError:
         if not _starts_a_data_set(path):
             raise UnreadableInstance(Reason.NOT_DICOM) from None
         return dcmread(path, stop_before_pixels=not pixels, force=True)
+
+
+def _inflates_too_far(path: Path) -> bool:
+    """Say whether a deflated data set (PS3.5 A.5) would fill memory; pydicom inflates it at one go."""
+    with path.open("rb") as file:
+        head = file.read(_META_START + 12)
+        if head[128:132] != b"DICM" or head[_META_START : _META_START + 4] != b"\x02\0\0\0":
+            return False
+        meta = file.read(min(int.from_bytes(head[-4:], "little"), _LONGEST_META))
+        if b"1.2.840.10008.1.2.1.99" not in meta:
+            return False
+        inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while packed := inflater.unconsumed_tail or file.read(_PIECE):
+            total += len(inflater.decompress(packed, _PIECE))
+            if total > _MOST_INFLATED:
+                return True
+    return False
 
 
 def _starts_a_data_set(path: Path) -> bool:

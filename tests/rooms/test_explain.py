@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import ct_series, phantom_study, write_files
+from multiframe import enhanced
 from peers import missing
 from pydicom import dcmread
-from pydicom.uid import SecondaryCaptureImageStorage
+from pydicom.uid import DeflatedExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from rich.console import Console
 
 from ich_node.analysis.explain import Explanation, explain_folder
@@ -191,6 +192,29 @@ def test_what_is_no_dicom_is_listed_as_unreadable(tmp_path: Path, content: bytes
     assert not explanation.studies
     assert {one.reason.value for one in explanation.unreadable} <= {"NOT_DICOM", "NO_IDENTITY"}
     assert len(explanation.unreadable) == 1
+
+
+def test_a_multi_frame_head_is_read(tmp_path: Path) -> None:
+    write_files([enhanced(ct_series())], tmp_path)
+
+    study = _only_study(explain_folder(tmp_path))
+
+    assert (study["verdict"], study["candidates"][0]["geometry"]["slices"]) == ("read", 20)
+
+
+def test_a_deflated_file_is_read_but_never_inflated_beyond_bounds(tmp_path: Path) -> None:
+    series = ct_series()
+    for image in series:
+        image.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    write_files(series, tmp_path / "sane")
+    series[0].PixelData = bytes(300 << 20)
+    write_files(series[:1], tmp_path / "bomb")
+
+    sane, bomb = explain_folder(tmp_path / "sane"), explain_folder(tmp_path / "bomb")
+
+    assert (tmp_path / "bomb/0000.dcm").stat().st_size < 1 << 20
+    assert _only_study(sane)["verdict"] == "read"
+    assert [one.reason.value for one in bomb.unreadable] == ["NOT_DICOM"]
 
 
 def test_odd_file_meta_neither_stops_nor_speaks(tmp_path: Path) -> None:
