@@ -95,12 +95,15 @@ def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.peer)])
-def database_url(request: pytest.FixtureRequest) -> str:
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A fresh, migrated database, once of each kind."""
     if request.param == "sqlite":
-        return str(request.getfixturevalue("sqlite_url"))
+        yield str(request.getfixturevalue("sqlite_url"))
+        return
     server: PostgresServer = request.getfixturevalue("postgres")
-    return server.create(f"test_{next(_database_numbers)}", template="migrated")
+    name = f"test_{next(_database_numbers)}"
+    yield server.create(name, template="migrated")
+    server.drop(name)
 
 
 @pytest.fixture

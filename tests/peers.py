@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
 IN_CI = os.environ.get("CI") == "true"  # noqa: TID251
@@ -57,8 +58,16 @@ class PostgresServer:
         return f"postgresql+psycopg://ich@127.0.0.1:{self.port}/{name}"
 
     def create(self, name: str, template: str = "template0") -> str:
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "ich", "-T", template, name)
+        self._administer(f"create database {name} template {template}")
         return self.url(name)
+
+    def drop(self, name: str) -> None:
+        self._administer(f"drop database {name} with (force)")
+
+    def _administer(self, statement: str) -> None:
+        address = {"host": "127.0.0.1", "port": self.port, "user": "ich", "dbname": "postgres"}
+        with psycopg.connect(**address, autocommit=True) as connection:
+            connection.execute(statement)
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [*self._as_other, str(self._programs / program), *arguments]

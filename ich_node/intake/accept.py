@@ -24,6 +24,7 @@ from ich_node.store.studies import (
     find_instances,
     replace_instance,
 )
+from ich_node.vocabulary import Reason
 
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
@@ -102,7 +103,8 @@ def _accept(received: Received, digest: str, database: Database, archive: Archiv
     try:
         new = describe(received, digest)
     except UnreadableInstance as error:
-        _quarantine(received, digest, error, database, archive, now)
+        file = archive.quarantine(digest, (received.file_meta, received.dataset))
+        _list_quarantined(received, file, error.reason, database, now)
         return Answer(status=CANNOT_UNDERSTAND, comment=error.reason.meaning[:64])
     said = (received.sop_class_uid, received.sop_instance_uid)
     if (new.sop_class_uid, new.sop_instance_uid) != said:
@@ -193,25 +195,19 @@ def _same_pixels(first: StoredInstance, new: NewInstance, archive: Archive) -> b
         return False
 
 
-def _quarantine(
-    received: Received,
-    digest: str,
-    error: UnreadableInstance,
-    database: Database,
-    archive: Archive,
-    now: datetime,
+def _list_quarantined(
+    received: Received, file: str, reason: Reason, database: Database, now: datetime
 ) -> None:
-    file = archive.quarantine(digest, (received.file_meta, received.dataset))
     with database.transaction() as connection:
         add_quarantined(
             connection,
             Quarantined(
                 file=file,
-                reason=error.reason,
+                reason=reason,
                 bytes=len(received.dataset),
                 calling_ae_title=received.peer.ae_title,
                 address=received.peer.address,
                 received_at=now,
             ),
         )
-    logger().warning("instance.quarantined", reason=error.reason, peer=received.peer.ae_title)
+    logger().warning("instance.quarantined", reason=reason, peer=received.peer.ae_title)

@@ -15,12 +15,12 @@ PAGE = 1000
 
 
 def reconcile(database: Database, archive: Archive, *, now: datetime) -> int:
-    """Adopt what lies in the archive without a row, as after a crash or an older database; returns how many.
+    """Adopt what lay in the archive before `now` without a row, as after a crash or with an older database.
 
-    Other receivers may write meanwhile: who commits the row first does not matter.
+    Returns how many. Other receivers may write meanwhile: who commits the row first does not matter.
     """
     adopted = 0
-    for names in archive.sweep():
+    for names in archive.sweep(written_before=now):
         with database.transaction() as connection:
             known = with_row(connection, names)
         adopted += sum(_adopt(name, database, archive, now) for name in names if name not in known)

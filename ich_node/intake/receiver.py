@@ -163,6 +163,7 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
     database = Database(settings.database_url)
     archive = Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb)
     reception = Reception(settings, database, archive)
+    started_at = datetime.now(UTC)
     reception.forget_earlier_life()
     listener = _listen(settings, reception)
     try:
@@ -172,7 +173,7 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
         reconciled = False
         while not stop.wait(TICK_S):
             reception.close_ended()
-            reconciled = reconciled or _reconcile(database, archive)
+            reconciled = reconciled or _reconcile(database, archive, started_at)
     finally:
         listener.stop()
         _drain(listener, reception)
@@ -181,9 +182,9 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
         logger().info("receiver.stopped")
 
 
-def _reconcile(database: Database, archive: Archive) -> bool:
+def _reconcile(database: Database, archive: Archive, started_at: datetime) -> bool:
     try:
-        reconcile(database, archive, now=datetime.now(UTC))
+        reconcile(database, archive, now=started_at)
     except DatabaseAway:
         return False
     return True

@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from ich_node.errors import StorageFull
@@ -68,8 +69,10 @@ class Archive:
         """Megabytes (10^6 bytes) free for us on the archive's file system."""
         return _free_bytes(self._images) // 1_000_000
 
-    def sweep(self) -> Iterator[list[str]]:
+    def sweep(self, *, written_before: datetime) -> Iterator[list[str]]:
         """Delete temporary files of dead writers; yield the images that are there, one folder after another.
+
+        An image written later than `written_before` (aware) is left out: its row may be on its way.
 
         Only temporary files go. A name that is not ours is left alone.
         """
@@ -77,7 +80,8 @@ class Archive:
             names = []
             for path in top.rglob("*"):
                 if _NAME.fullmatch(path.name):
-                    names.append(str(path.relative_to(self._images)))
+                    if path.stat().st_mtime < written_before.timestamp():
+                        names.append(str(path.relative_to(self._images)))
                 elif (writer := Writer.from_name(path.name)) and _is_abandoned(path, writer):
                     path.unlink(missing_ok=True)
             yield names

@@ -50,7 +50,9 @@ def status(message: Message, database: Database, archive: Archive, now: datetime
 
 
 def images_in(archive: Archive) -> list[str]:
-    return [name for names in archive.sweep() for name in names]
+    return [
+        name for names in archive.sweep(written_before=datetime.max.replace(tzinfo=UTC)) for name in names
+    ]
 
 
 def test_an_instance_is_stored_as_the_bytes_that_came(database: Database, archive: Archive) -> None:

@@ -1,7 +1,7 @@
 """The archive against the database at start: nothing whole is ever deleted."""
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from ich_node.store.images import files_of, mark_forgotten
 from ich_node.store.studies import find_study
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+AFTERWARDS = datetime(2100, 1, 1, tzinfo=UTC)
 SERIES = ct_series(slices=4, rows=8, columns=8)
 
 
@@ -30,7 +31,7 @@ def store_all(database: Database, archive: Archive) -> None:
 
 
 def files(archive: Archive) -> list[Path]:
-    return sorted(archive.path(name) for names in archive.sweep() for name in names)
+    return sorted(archive.path(name) for names in archive.sweep(written_before=AFTERWARDS) for name in names)
 
 
 def test_an_older_database_takes_the_newer_files_in(database: Database, archive: Archive) -> None:
@@ -39,11 +40,23 @@ def test_an_older_database_takes_the_newer_files_in(database: Database, archive:
         for table in ("instances", "history", "studies"):
             connection.exec_driver_sql(f"delete from {table}")
 
-    adopted = [reconcile(database, archive, now=NOW) for _ in range(2)]
+    adopted = [reconcile(database, archive, now=AFTERWARDS) for _ in range(2)]
 
     assert adopted == [4, 0]
     assert count(database, "instances", "in_use") == 4
     assert count(database, "studies", "state = 'receiving'") == 1
+
+
+def test_a_file_that_is_being_received_is_left_to_its_receiver(database: Database, archive: Archive) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    store_all(database, archive)
+    with database.engine.begin() as connection:
+        for table in ("instances", "history", "studies"):
+            connection.exec_driver_sql(f"delete from {table}")
+
+    adopted = reconcile(database, archive, now=before)
+
+    assert adopted == 0
 
 
 def test_a_damaged_file_is_neither_adopted_nor_deleted(database: Database, archive: Archive) -> None:
@@ -55,7 +68,7 @@ def test_a_damaged_file_is_neither_adopted_nor_deleted(database: Database, archi
         for table in ("instances", "history", "studies"):
             connection.exec_driver_sql(f"delete from {table}")
 
-    adopted = reconcile(database, archive, now=NOW)
+    adopted = reconcile(database, archive, now=AFTERWARDS)
 
     assert adopted == 2
     assert len(files(archive)) == 4
@@ -89,7 +102,7 @@ def test_only_dead_writers_half_written_files_go(sqlite_url: str, archive: Archi
     foreign = folder / "somebody's notes.txt"
     foreign.write_text("not ours")
 
-    reconcile(database, archive, now=NOW)
+    reconcile(database, archive, now=AFTERWARDS)
 
     left = sorted(path.name for path in folder.iterdir() if path.suffix != ".dcm")
     database.dispose()

@@ -32,7 +32,6 @@ from reception import (
 
 from ich_node.dicom.part10 import split
 from ich_node.store.database import Database
-from ich_node.store.files import Archive
 from ich_node.store.quarantine import list_refused_callers
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -43,8 +42,12 @@ def small(**tags: object) -> list[Message]:
 
 
 def storescu(dcmtk: Dcmtk, port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [dcmtk.storescu, "-aet", SCANNER, "-aec", NODE, *arguments[:-1], "127.0.0.1", str(port)]
-    return subprocess.run([*command, arguments[-1]], capture_output=True, text=True, timeout=60, check=False)
+    options = [argument for argument in arguments if argument.startswith("-")]
+    files = [argument for argument in arguments if not argument.startswith("-")]
+    command = [dcmtk.storescu, "-aet", SCANNER, "-aec", NODE, *options, "127.0.0.1", str(port), *files]
+    # without it DCMTK's Nagle and our delayed acknowledgements cost 40 ms an image
+    quick = {"TCP_NODELAY": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=quick)
 
 
 @pytest.mark.peer
@@ -301,16 +304,17 @@ def test_the_row_of_an_association_is_closed_when_the_peer_aborts_or_vanishes(
     database.dispose()
 
 
+@pytest.mark.peer
 def test_more_than_a_hundred_instances_come_over_one_association(
-    sqlite_url: str, tmp_path: Path, free_port: int
+    sqlite_url: str, tmp_path: Path, free_port: int, dcmtk: Dcmtk
 ) -> None:
-    messages = [Message.of(one) for one in ct_series(slices=140, rows=8, columns=8, spacing_mm=1.0)]
+    files = write_files(ct_series(slices=140, rows=8, columns=8, spacing_mm=1.0), tmp_path / "sent")
 
     with receiving(settings_for(tmp_path, sqlite_url, free_port)):
-        responses = send_messages(free_port, messages, tmp_path)
+        done = storescu(dcmtk, free_port, *map(str, files))
 
     database = Database(sqlite_url)
-    assert {response.Status for response in responses} == {0x0000}
+    assert done.returncode == 0
     assert count(database, "instances") == 140
     assert count(database, "associations") == 1
     database.dispose()
@@ -482,4 +486,4 @@ def test_adoption_finds_nothing_to_do_in_a_sound_archive(
 
     events = {line["event"] for line in log_lines(tmp_path / "log")}
     assert not events & {"archive.files_adopted", "archive.files_lost"}
-    assert len([name for names in Archive(tmp_path / "storage", reserve_mb=0).sweep() for name in names]) == 3
+    assert len(list((tmp_path / "storage/images").rglob("*.dcm"))) == 3
