@@ -205,8 +205,10 @@ def test_a_postponed_study_comes_back_at_its_time(database: Database) -> None:
 def test_a_delivery_whose_lease_passed_on_cannot_be_marked_by_its_old_holder(database: Database) -> None:
     queue_deliveries(database, 1)
     with database.transaction() as connection:
-        old = claim_delivery(connection, "pacs", holder="old", lease_s=1, now=NOW)
-        new = claim_delivery(connection, "pacs", holder="new", lease_s=60, now=NOW + timedelta(seconds=2))
+        old = claim_delivery(connection, "pacs", holder="same name", lease_s=1, now=NOW)
+        new = claim_delivery(
+            connection, "pacs", holder="same name", lease_s=60, now=NOW + timedelta(seconds=2)
+        )
     assert old is not None
     assert new is not None
 
