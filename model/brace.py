@@ -14,6 +14,7 @@ Mask = NDArray[np.bool_]
 WORKING_PIXELS = 256
 FOREGROUND = 3 / 255  # the authors' binarization: above 3 of 255, about 1 HU
 EROSION_RADIUS = 2  # of 256 pixels; the authors' 3 of 512, a little more against thicker braces
+MARGIN = EROSION_RADIUS + 2
 SMALLEST_HEAD = 0.003  # share of the picture: a vertex slice of 30 mm in a 250 mm field is 0.011
 SOLID = 0.17  # largest inner radius over the root of the area: a disk has 0.56, a headrest's arc under 0.1
 THICK = 0.06  # inner radius, of the head's root area: what is thicker is no brace
@@ -43,17 +44,34 @@ def remove_brace(picture: Picture) -> BraceResult:
     factor = max(1, max(picture.shape) // WORKING_PIXELS)
     foreground = _shrink(picture, factor) > FOREGROUND
     foreground[:, [0, -1]] = False  # edge columns, as in the paper
-    head = _largest_solid(_erode(foreground, EROSION_RADIUS))
+    rows, columns = np.flatnonzero(foreground.any(axis=1)), np.flatnonzero(foreground.any(axis=0))
+    small = np.zeros(foreground.shape, dtype=bool)
+    if len(rows) == 0:
+        return BraceResult(mask=_enlarge(small, factor, picture.shape), tripped=False)
+    box = _around(rows), _around(columns)
+    head = _find_head(foreground[box], max(foreground.shape))
     if head is None:
-        return BraceResult(mask=np.zeros(picture.shape, dtype=bool), tripped=False)
-    scale = max(float(np.sqrt(head.sum())), LEAST_SCALE * max(foreground.shape))
+        return BraceResult(mask=np.ones(picture.shape, dtype=bool), tripped=True)
+    small[box] = head
+    return BraceResult(mask=_enlarge(small, factor, picture.shape), tripped=False)
+
+
+def _around(places: NDArray[np.intp]) -> slice:
+    return slice(max(0, int(places[0]) - MARGIN), int(places[-1]) + 1 + MARGIN)
+
+
+def _find_head(foreground: Mask, side: int) -> Mask | None:
+    """Return the head within a part of a square picture of `side` pixels; None where a guard trips."""
+    head = _largest_solid(_erode(foreground, EROSION_RADIUS), SMALLEST_HEAD * side**2)
+    if head is None:
+        return np.zeros(foreground.shape, dtype=bool)
+    scale = max(float(np.sqrt(head.sum())), LEAST_SCALE * side)
     mask = _restore(foreground, _cut_arms(head, scale))
     thick = _thick_pieces(foreground & ~mask, THICK * scale)
     if thick.sum() > RIVAL * head.sum():
-        return BraceResult(mask=np.ones(picture.shape, dtype=bool), tripped=True)
-    if thick.any():  # a cheek, an orbit, a piece of skull base: cut off by the erosion, but no brace
-        mask = _restore(foreground, mask | thick)
-    return BraceResult(mask=_enlarge(mask, factor, picture.shape), tripped=False)
+        return None
+    # thick pieces are a cheek, an orbit, a part of the skull base: cut off by the erosion, but no brace
+    return _restore(foreground, mask | thick) if thick.any() else mask
 
 
 def _shrink(picture: Picture, factor: int) -> Picture:
@@ -90,15 +108,20 @@ def _inner_radius(mask: Mask) -> float:
     return float(ndimage.distance_transform_edt(np.pad(box, 1)).max())
 
 
-def _largest_solid(eroded: Mask) -> Mask | None:
+def _areas(components: NDArray[np.int_]) -> NDArray[np.int_]:
+    areas = np.bincount(components.ravel())
+    areas[0] = 0  # the background
+    return areas
+
+
+def _largest_solid(eroded: Mask, smallest: float) -> Mask | None:
     """Return the component that encloses most and is no thin arc, filled; None where there is none."""
     components = label(eroded, connectivity=1)
-    areas = np.bincount(components.ravel())
-    areas[0] = 0
+    areas = _areas(components)
     candidates = [_fill(components == n) for n in np.argsort(-areas)[:3] if areas[n] > 0]
     for candidate in sorted(candidates, key=np.count_nonzero, reverse=True):
         area = np.count_nonzero(candidate)
-        if area >= SMALLEST_HEAD * eroded.size and _inner_radius(candidate) >= SOLID * np.sqrt(area):
+        if area >= smallest and _inner_radius(candidate) >= SOLID * np.sqrt(area):
             return candidate
     return None
 
@@ -107,6 +130,8 @@ def _cut_arms(head: Mask, scale: float) -> Mask:
     """Cut off thin long pieces that touch the head: a brace that leans on it."""
     radius = THICK * scale
     inside = ndimage.distance_transform_edt(np.pad(head, 1))[1:-1, 1:-1]
+    if inside.max() <= radius:  # the small slice of a vertex
+        return head
     core = _largest(inside > radius)
     opened: Mask = head & isotropic_dilation(core, radius + 2)
     arms = label(head & ~opened, connectivity=2)
@@ -119,9 +144,7 @@ def _cut_arms(head: Mask, scale: float) -> Mask:
 
 def _largest(mask: Mask) -> Mask:
     components = label(mask, connectivity=1)
-    areas = np.bincount(components.ravel())
-    areas[0] = 0
-    return np.asarray(components == areas.argmax())
+    return np.asarray(components == _areas(components).argmax())
 
 
 def _restore(foreground: Mask, head: Mask) -> Mask:
@@ -144,8 +167,7 @@ def _between(mask: Mask) -> Mask:
 def _thick_pieces(removed: Mask, radius: float) -> Mask:
     """Return the pieces of what would be removed that are thicker than any brace."""
     components = label(_erode(removed, EROSION_RADIUS), connectivity=1)
-    areas = np.bincount(components.ravel())
-    areas[0] = 0
+    areas = _areas(components)
     suspects = np.flatnonzero(areas > radius**2)
     thick = [n for n in suspects if _inner_radius(components == n) + EROSION_RADIUS > radius]
     return np.isin(components, thick)

@@ -77,7 +77,7 @@ def _as_scores(logits: NDArray[np.float64], temperature: float) -> SliceScores:
 
 
 def _fit_studies(rows: Sequence[SliceRow], scores: SliceScores) -> tuple[str, Thresholds]:
-    """Choose the aggregation that parts bleeding from other studies best on the source where it does worst."""
+    """Choose the aggregation that parts bleeding from other studies best, by its worst source."""
     studies = [s for s in subjects(rows) if s.label is not None] + bleed_free_parts(rows)
     labels = labels_of(studies)
     sources = np.array([rows[s.members[0]].source for s in studies])
