@@ -102,7 +102,11 @@ def read_settings(chosen: argparse.Namespace) -> TrainingSettings:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    chosen = build_parser().parse_args(arguments)
+    parser = build_parser()
+    chosen = parser.parse_args(arguments)
+    settings = read_settings(chosen)
+    if problems := settings.problems():
+        parser.error("; ".join(problems))
     order = Order(
         tables=tuple(chosen.slices),
         out=chosen.out,
@@ -114,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workers=chosen.workers,
     )
     try:
-        manifest = run_training(order, read_settings(chosen))
+        manifest = run_training(order, settings)
     except ModelError as error:
         sys.stderr.write(f"model.train: {error}\n")
         return 1

@@ -28,6 +28,25 @@ class TrainingSettings:
     source_weights: dict[str, float] = field(default_factory=dict)
     seed: int = 0
 
+    def problems(self) -> list[str]:
+        """Return a sentence for every value that cannot work; none if all can."""
+        stride = ENCODERS[self.encoder].stride
+        checks = {
+            f"size must be a multiple of {stride} for {self.encoder}": self.size >= 0
+            and self.size % stride == 0,
+            "epochs and batch must be at least 1": self.epochs >= 1 and self.batch >= 1,
+            "rate must be above 0": self.rate > 0,
+            "samples, frozen stages, decay, pretrained rate, location weight, seed must not be negative": (
+                min(self.samples, self.frozen_stages, self.seed) >= 0
+                and min(self.weight_decay, self.pretrained_rate, self.location_weight) >= 0
+            ),
+            "warm-up, ema, label smoothing and dropout must lie within 0 and 1": all(
+                0 <= share < 1 for share in (self.warm_up, self.ema, self.label_smoothing, self.dropout)
+            ),
+            "source weights must be above 0": all(w > 0 for w in self.source_weights.values()),
+        }
+        return [sentence for sentence, holds in checks.items() if not holds]
+
     @property
     def pixels(self) -> int:
         """Return the side of the network's picture."""

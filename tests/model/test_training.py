@@ -281,9 +281,15 @@ def test_wrong_use_is_answered_with_a_reason(tmp_path, capsys):
 
     assert main(arguments(table, tmp_path / "out")) == 1
     assert "split column" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as stopped:
-        main(["--out", str(tmp_path)])
-    assert stopped.value.code == 2
+    for wrong in (
+        ["--out", "x"],
+        [*arguments(table, tmp_path), "--size", "33", "--batch", "0", "--ema", "2"],
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(wrong)
+        assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in ("multiple of 16", "batch", "ema"))
 
 
 def test_bleed_free_parts_leave_out_the_bleed_and_its_neighbours(tmp_path):
