@@ -44,7 +44,7 @@ def execute(job: Job) -> None:
     if not job.folder.slices.exists():
         job.tell("step 1 of 4: preparing the labelled studies")
         _take_snapshot(job)
-    if not (job.folder.training / "manifest.json").exists():
+    if not job.folder.trained.exists():
         job.tell("step 2 of 4: training")
         _train(job, champion)
     job.tell("step 3 of 4: evaluating the bundle that serves and the new one on the patients kept aside")
@@ -85,6 +85,7 @@ def _train(job: Job, champion: Path) -> None:
         **_device(job),
     }
     run_child(("model.train", *_flat(arguments)), job.folder, job.attendance)
+    job.folder.trained.touch()
 
 
 def _evaluate(job: Job, bundle: Path, out: Path) -> None:

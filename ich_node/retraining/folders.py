@@ -32,6 +32,11 @@ class RunFolder:
         return self.path / "training"
 
     @property
+    def trained(self) -> Path:
+        """There once the training has ended well: a manifest alone may be one before calibration."""
+        return self.path / "trained"
+
+    @property
     def progress(self) -> Path:
         return self.training / "progress.json"
 

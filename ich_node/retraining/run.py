@@ -176,8 +176,8 @@ def _forget_others(current: RunFolder) -> None:
 
 def _progress(run: TrainingRun) -> TrainingProgress | None:
     folder = RunFolder(path=Path(run.folder))
-    if folder.champion.exists():
-        return None  # the training is over
+    if folder.trained.exists():
+        return None
     try:
         told = json.loads(folder.progress.read_text(encoding="utf-8"))
         return TrainingProgress(

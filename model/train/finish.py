@@ -46,8 +46,7 @@ def fit_operating(
     """Fit on validation rows and logits; the parent's stay where studies are too few."""
     known = [i for i, r in enumerate(rows) if r.hemorrhage is not None]
     labels = np.array([rows[i].hemorrhage for i in known], dtype=np.int64)
-    studies = labels_of([s for s in subjects(rows) if s.label is not None])
-    few = fallback is not None and min((studies == 1).sum(), (studies == 0).sum()) < FEWEST_TO_REFIT
+    few = fallback is not None and too_few_to_refit(rows)
     if few or len(set(labels.tolist())) < 2:
         if fallback is None:
             raise TrainingError(
@@ -69,6 +68,12 @@ def fit_operating(
         slice_thresholds=fit_thresholds(labels, scores.hemorrhage[known]),
         study_thresholds=study_thresholds,
     )
+
+
+def too_few_to_refit(rows: Sequence[SliceRow]) -> bool:
+    """Say whether a class has so few validation studies that a parent's operating points are better kept."""
+    studies = labels_of([s for s in subjects(rows) if s.label is not None])
+    return bool(min((studies == 1).sum(), (studies == 0).sum()) < FEWEST_TO_REFIT)
 
 
 def _as_scores(logits: NDArray[np.float64], temperature: float) -> SliceScores:

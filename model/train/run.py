@@ -22,8 +22,9 @@ from model.network import DTViT
 from model.pretrained import load_encoder_weights
 from model.score import score_pictures, to_input
 from model.statistics import auc
+from model.train.anchor import hold_level
 from model.train.cache import prepare_all
-from model.train.finish import finish, first_manifest
+from model.train.finish import finish, first_manifest, too_few_to_refit
 from model.train.loop import Run, Trainer, TrainingData, Validate
 from model.train.loss import IGNORED, dual_loss
 from model.train.sampler import sampling_weights
@@ -72,6 +73,9 @@ def run_training(order: Order, settings: TrainingSettings) -> Manifest:
     )
     trainer = Trainer(network, training_data(training, settings, order.workers), settings, run)
     trained = trainer.train()
+    if order.init and too_few_to_refit(validation):
+        # loaded anew: the parent in hand is what was trained
+        hold_level(trained, load_bundle(order.init).network, pictures, form)
     manifest = first_manifest(order.name, settings, form, training, parent)
     return finish(trained, (validation, pictures), form, manifest, order.out, parent)
 
