@@ -28,7 +28,7 @@ class Plan:
 def plan_bleed(location: Location, rng: np.random.Generator) -> Plan:
     """Draw place, size and looks of a bleed. Volumes are log-uniform: small ones are common."""
     volume = float(np.exp(rng.uniform(np.log(3), np.log(30))))
-    if location is Location.SUBTENTORIAL:
+    if location == Location.SUBTENTORIAL:
         volume = min(volume, 16.0)
     stretch = rng.uniform(0.7, 1.4, size=3)
     side = rng.choice([-1.0, 1.0])
@@ -46,10 +46,10 @@ def plan_bleed(location: Location, rng: np.random.Generator) -> Plan:
 
 def _center(location: Location, side: float, size: float, rng: np.random.Generator) -> Point:
     jitter = rng.uniform(-3, 3, size=3)
-    if location is Location.DEEP:
+    if location == Location.DEEP:
         x, y, z = (28.0, -4.0, 5.0) if rng.random() < 0.65 else (14.0, 10.0, 6.0)
         return side * (x + jitter[0]), y + jitter[1], z + jitter[2]
-    if location is Location.LOBAR:
+    if location == Location.LOBAR:
         angle = rng.uniform(-0.43, 0.43) * np.pi  # from frontal to occipital, along the side
         z = rng.uniform(22, 50)
         shrink = np.sqrt(1 - (z / 78) ** 2)

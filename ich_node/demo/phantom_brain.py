@@ -75,7 +75,9 @@ def _paint_nuclei(hu: Array, space: Space, build: Build) -> None:
         _put(hu, space, (side * 11, 9, 4), (8, 14, 9), build.gray - 1)
 
 
-def _put(hu: Array, space: Space, center: Point, radii: Point, value: float, edge_mm: float = 2.0) -> Array:
+def _put(
+    hu: Array, space: Space, center: Point, radii: Point, value: float, *, edge_mm: float = 2.0
+) -> Array:
     box = space.ball(center, max(radii))
     share = inside(ellipsoid(space.within(box), center, radii), edge_mm)
     blend(hu[box], share, value)
@@ -156,19 +158,24 @@ def _paint_calcium(hu: Array, space: Space, rng: np.random.Generator) -> None:
     """Paint what is bright and no blood: pineal, choroid plexus, now and then pallidum, falx and arteries."""
     if rng.random() < 0.7:
         r = rng.uniform(1.5, 3.5)
-        _put(hu, space, (rng.uniform(-1, 1), 24, 3), (r, r, r * 1.2), rng.uniform(70, 260), 1.2)
+        _put(hu, space, (rng.uniform(-1, 1), 24, 3), (r, r, r * 1.2), rng.uniform(70, 260), edge_mm=1.2)
     for side in (-1.0, 1.0):
         if rng.random() < 0.7:
             r = rng.uniform(1.5, 4.0)
             center = (side * (26 + rng.uniform(-2, 3)), 34 + rng.uniform(-3, 3), 8 + rng.uniform(-3, 3))
-            _put(hu, space, center, (r, r * 1.4, r), rng.uniform(45, 260), 1.2)
+            _put(hu, space, center, (r, r * 1.4, r), rng.uniform(45, 260), edge_mm=1.2)
         if rng.random() < 0.5:
             _put(
-                hu, space, (side * 9, -7 + rng.uniform(-3, 3), -28), (2.2, 2.2, 5), rng.uniform(60, 250), 1.5
+                hu,
+                space,
+                (side * 9, -7 + rng.uniform(-3, 3), -28),
+                (2.2, 2.2, 5),
+                rng.uniform(60, 250),
+                edge_mm=1.5,
             )
     if rng.random() < 0.15:
         for side in (-1.0, 1.0):
             r = rng.uniform(2, 4.5)
-            _put(hu, space, (side * 22, -3, 2), (r, r * 1.6, r), rng.uniform(50, 110), 3.0)
+            _put(hu, space, (side * 22, -3, 2), (r, r * 1.6, r), rng.uniform(50, 110), edge_mm=3.0)
     if rng.random() < 0.2:
-        _put(hu, space, (0.5, -58, rng.uniform(20, 45)), (1.6, 7, 5), rng.uniform(120, 500), 1.2)
+        _put(hu, space, (0.5, -58, rng.uniform(20, 45)), (1.6, 7, 5), rng.uniform(120, 500), edge_mm=1.2)

@@ -116,6 +116,9 @@ def _accept(received: Received, digest: str, database: Database, archive: Archiv
         )
     archive.write(new.file, (received.file_meta, received.dataset))
     add_row(new, database=database, archive=archive, now=now)
+    if not archive.exists(new.file):
+        # retention took the study's files between our write and our row
+        archive.write(new.file, (received.file_meta, received.dataset))
     return Answer(status=SUCCESS)
 
 

@@ -19,12 +19,11 @@ def forget_old_images(database: Database, archive: Archive, storage: Storage, *,
         kept = kept_studies(connection)
     gone = 0
     for study_id in to_forget(kept, now=now, keep_days=storage.keep_days, disk_is_near_reserve=near):
-        # the row first: a crash in between leaves a file too many, never a study that lacks its files unsaid
         with database.transaction() as connection:
-            files = files_of(connection, study_id)
             if not mark_forgotten(connection, study_id, now=now):
                 continue
-        archive.delete(files)
+            # while the row is locked: a resend that comes now writes its file after us, not before
+            archive.delete(files_of(connection, study_id))
         gone += 1
         if near and archive.free_mb() >= NEAR_RESERVE * storage.reserve_mb:
             break

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, selec
 
 from ich_node.core.completion import Arrival
 from ich_node.core.states import StudyEvent, StudyState, next_study_state
-from ich_node.errors import LeaseLost
+from ich_node.errors import LeaseLost, UsageError
 from ich_node.store.history import append
 from ich_node.store.tables import associations, instances, studies
 
@@ -107,11 +107,17 @@ def find_instances(connection: Connection, sop_instance_uid: str) -> list[Stored
 
 
 def instances_of(connection: Connection, study_id: int) -> list[StoredInstance]:
-    """The instances in use of a study, in a fixed order that is not the order of arrival."""
+    """The instances in use of a study, in a fixed order that is not the order of arrival.
+
+    Where none is in use (all of them contradict instances of other studies) it is all: the study is a
+    conflict, and its report needs their headers.
+    """
     columns = [instances.c[name] for name in StoredInstance.__dataclass_fields__]
-    statement = select(*columns).where(instances.c.study_id == study_id, instances.c.in_use)
-    rows = connection.execute(statement.order_by(instances.c.sop_instance_uid))
-    return [StoredInstance(**row._mapping) for row in rows]
+    statement = (
+        select(*columns).where(instances.c.study_id == study_id).order_by(instances.c.sop_instance_uid)
+    )
+    everything = [StoredInstance(**row._mapping) for row in connection.execute(statement)]
+    return [one for one in everything if one.in_use] or everything
 
 
 def add_instance(
@@ -266,10 +272,16 @@ def mark_ready(
 
 
 def ask_again(connection: Connection, study: Study, *, now: datetime) -> None:
-    """Queue a study for another reading, as a new revision where it had its outcome."""
-    connection.execute(
+    """Queue a study for another reading, as a new revision where it had its outcome.
+
+    Raises UsageError where the study moved on since it was looked at.
+    """
+    unchanged = and_(
+        studies.c.id == study.id, studies.c.state == study.state, studies.c.revision == study.revision
+    )
+    queued = connection.execute(
         update(studies)
-        .where(studies.c.id == study.id)
+        .where(unchanged)
         .values(
             state=next_study_state(study.state, StudyEvent.ASKED_AGAIN),
             revision=study.revision + (study.state is StudyState.FINISHED),
@@ -281,6 +293,8 @@ def ask_again(connection: Connection, study: Study, *, now: datetime) -> None:
             lease_token=studies.c.lease_token + 1,
         )
     )
+    if queued.rowcount != 1:
+        raise UsageError(f"study {study.id} is changing just now; look at it and ask again")
     append(connection, study.id, "study.asked_again", now=now)
 
 
