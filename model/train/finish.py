@@ -108,6 +108,7 @@ def finish(
     validation: tuple[Sequence[SliceRow], NDArray[np.float32]],
     form: InputFormat,
     manifest: Manifest,
+    *,
     folder: Path,
     parent: Bundle | None,
 ) -> Manifest:

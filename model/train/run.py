@@ -77,7 +77,7 @@ def run_training(order: Order, settings: TrainingSettings) -> Manifest:
         # loaded anew: the parent in hand is what was trained
         hold_level(trained, load_bundle(order.init).network, pictures, form)
     manifest = first_manifest(order.name, settings, form, training, parent)
-    return finish(trained, (validation, pictures), form, manifest, order.out, parent)
+    return finish(trained, (validation, pictures), form, manifest, folder=order.out, parent=parent)
 
 
 def start_network(settings: TrainingSettings, parent: Bundle | None, weights: Path | None) -> DTViT:
