@@ -163,7 +163,7 @@ class Settings(BaseSettings):
         "quiet", description="quiet: reads, stores, shows, sends nothing; report: sends"
     )
     bundle: str = Field(
-        "first",
+        "dtvit-lite0-first",
         description="bundle that a new installation starts with: a name shipped with the node, or a folder",
     )
     senders: tuple[Sender, ...] = Field((), description="who may send; anybody else is refused and listed")

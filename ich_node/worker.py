@@ -73,7 +73,7 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
 
 
 def _make_ready(bench: Bench) -> None:
-    """Load the network before the first study needs it; one that cannot be loaded fails its studies visibly."""
+    """Load the network before the first study needs it; one that does not load fails its studies visibly."""
     try:
         with bench.database.transaction() as connection:
             bundle = serving(connection)
