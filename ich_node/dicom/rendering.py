@@ -1,13 +1,7 @@
-"""Renders reports for people without a DICOM viewer: HTML from an SR's content tree, PNG from a key image.
+"""Renders a report for people without a DICOM viewer: HTML from the SR's content tree. Needs pydicom only."""
 
-Needs pydicom only, so that the console can render without the analysis packages.
-"""
-
-import struct
-import zlib
 from collections.abc import Callable, Iterable
 from html import escape
-from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 
@@ -15,10 +9,6 @@ from ich_node import vocabulary
 from ich_node.dicom.report_facts import ReportFacts, read_back
 from ich_node.dicom.stylesheet import REPORT_STYLE
 from ich_node.vocabulary import Outcome
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _IDENTITY = {
@@ -141,16 +131,3 @@ def _meaning(codes: Iterable[Dataset] | None, *, with_value: bool = False) -> st
 
 def _text(value: object) -> str:
     return escape("" if value is None else str(value))
-
-
-def key_slice_png(picture: "NDArray[np.uint8]") -> bytes:
-    """Encode a key image (H, W) as an 8-bit gray PNG: same picture, same bytes."""
-    rows, columns = picture.shape
-    lines = b"".join(b"\0" + line.tobytes() for line in picture)  # filter type 0 before each line
-    header = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, body) for kind, body in chunks)
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

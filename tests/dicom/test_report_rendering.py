@@ -6,14 +6,12 @@ import sys
 from html.parser import HTMLParser
 from io import BytesIO
 
-import numpy as np
 import pytest
-from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from ich_node import vocabulary
-from ich_node.dicom.rendering import html, key_slice_png
+from ich_node.dicom.rendering import html
 from ich_node.dicom.report import build_structured_report, read_back, to_bytes
 from ich_node.vocabulary import Outcome
 from tests.dicom.report_cases import context, finding, headers
@@ -132,16 +130,3 @@ def test_rendering_needs_no_highdicom(request):
     run = subprocess.run([sys.executable, "-c", program], check=False, cwd=request.config.rootpath)
 
     assert run.returncode == 0
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (256, 200)])
-def test_a_key_slice_png_holds_the_very_pixels(shape):
-    picture = np.random.default_rng(2).integers(0, 256, shape, dtype=np.uint8)
-
-    png = key_slice_png(picture)
-
-    with Image.open(BytesIO(png)) as image:
-        image.load()
-        assert (image.mode, image.format) == ("L", "PNG")
-        assert np.array_equal(np.asarray(image), picture)
-    assert key_slice_png(picture) == png
