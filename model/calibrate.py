@@ -10,6 +10,7 @@ from model.statistics import Array, Labels
 SENSITIVITY = 0.95  # at the low threshold, at least
 SPECIFICITY = 0.95  # at the high threshold, at least
 TEMPERATURES = (0.25, 8.0)
+GAP_PARTS = (1 / 6, 1 / 2)
 
 
 def fit_temperature(labels: Labels, logits: Array) -> float:
@@ -26,8 +27,9 @@ def fit_temperature(labels: Labels, logits: Array) -> float:
 def fit_thresholds(labels: Labels, scores: Array) -> Thresholds:
     """Return low (sensitivity at least 0.95) and high (specificity at least 0.95, never below low).
 
-    Where the classes leave a gap between those two bounds, the thresholds go to its thirds (in log odds):
-    both promises still hold, and neither class lives at the edge. Raises TrainingError without both classes.
+    Where the classes leave a gap between those two bounds, low goes a sixth and high half of the way (in log
+    odds) from the negatives to the positives: both promises hold; a missed bleed costs more than a doubt, so
+    the doubtful range lies above most negatives. Raises TrainingError without both classes.
     """
     positives, negatives = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
     if len(positives) == 0 or len(negatives) == 0:
@@ -38,7 +40,7 @@ def fit_thresholds(labels: Labels, scores: Array) -> Thresholds:
     if lowest_high >= highest_low:
         return Thresholds(low=float(highest_low), high=float(min(lowest_high, 1.0)))
     below, above = _log_odds(lowest_high), _log_odds(highest_low)
-    low, high = (below + (above - below) * part for part in (1 / 3, 2 / 3))
+    low, high = (below + (above - below) * part for part in GAP_PARTS)
     return Thresholds(low=_score(low), high=_score(high))
 
 
