@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 from pydicom import dcmread
+from report_cases import SHA256, context, dciodvfy, finding, headers
 
 from ich_node import vocabulary
 from ich_node.dicom.report import Predecessor, SopClass, build_structured_report, read_back, to_bytes
 from ich_node.vocabulary import Outcome, Reason
-from tests.dicom.report_cases import SHA256, context, dciodvfy, finding, headers
 
 REPORTED = [outcome for outcome in Outcome if outcome.is_reported]
 
@@ -170,7 +170,7 @@ import hashlib
 from ich_node.dicom.report import build_structured_report, to_bytes
 from ich_node.dicom.secondary_capture import build_secondary_capture
 from ich_node.vocabulary import Outcome
-from tests.dicom.report_cases import context, finding, headers
+from report_cases import context, finding, headers
 sources = headers()
 positive = finding(Outcome.POSITIVE, sources)
 made = to_bytes(build_structured_report(positive, sources, context()))

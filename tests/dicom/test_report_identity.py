@@ -7,11 +7,11 @@ from pydicom import dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
+from report_cases import as_read, context, dciodvfy, extent, finding, headers
 
 from ich_node.dicom.report import build_structured_report, read_back, to_bytes
 from ich_node.dicom.secondary_capture import build_secondary_capture
 from ich_node.vocabulary import Outcome
-from tests.dicom.report_cases import as_read, context, dciodvfy, extent, finding, headers
 
 TYPE_2 = (
     "PatientName",

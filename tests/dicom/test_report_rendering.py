@@ -9,12 +9,12 @@ from io import BytesIO
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from report_cases import context, finding, headers
 
 from ich_node import vocabulary
 from ich_node.dicom.rendering import html
 from ich_node.dicom.report import build_structured_report, read_back, to_bytes
 from ich_node.vocabulary import Outcome
-from tests.dicom.report_cases import context, finding, headers
 
 REPORTED = [outcome for outcome in Outcome if outcome.is_reported]
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"

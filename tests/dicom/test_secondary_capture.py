@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 from pydicom import dcmread
+from report_cases import context, dciodvfy, finding, headers
 
 from ich_node.dicom import page
 from ich_node.dicom.report import build_structured_report, to_bytes
 from ich_node.dicom.secondary_capture import build_secondary_capture
 from ich_node.vocabulary import Outcome
-from tests.dicom.report_cases import context, dciodvfy, finding, headers
 
 REPORTED = [outcome for outcome in Outcome if outcome.is_reported]
 PICTURE = np.random.default_rng(1).integers(60, 200, (64, 48), dtype=np.uint8)
