@@ -3,8 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 from ich_node.core.states import DeliveryState, StudyState
 from ich_node.errors import IchNodeError
@@ -28,24 +26,6 @@ class Walked:
     @property
     def leading(self) -> Reading | None:
         return next((reading for reading in self.readings if reading.leading), None)
-
-    def seconds(self) -> dict[str, float]:
-        """Seconds by stage, from the rows' times and from the reading itself."""
-        study = self.study
-        inside: dict[str, float] = dict(self.leading.result.get("seconds", {})) if self.leading else {}
-        sent = [item.sent_at for item in self.deliveries if item.sent_at is not None]
-        ends = [*sent, *([study.finished_at] if study.finished_at else [])]
-        return {
-            "receive": _between(study.first_instance_at, study.last_instance_at),
-            "complete": _between(study.last_instance_at, study.ready_at),
-            **{stage: round(inside.get(stage, 0.0), 3) for stage in ("decode", "brace", "predict", "report")},
-            "deliver": _between(study.finished_at, max(sent)) if sent else 0.0,
-            "total": _between(study.first_instance_at, max(ends)) if ends else 0.0,
-        }
-
-
-def _between(begin: datetime | None, end: datetime | None) -> float:
-    return round((end - begin).total_seconds(), 3) if begin and end else 0.0
 
 
 def look(database: Database, study_uid: str) -> Walked | None:
@@ -101,26 +81,3 @@ def follow(
         time.sleep(POLL_S)
     missing = len(study_uids) - len(ended)
     raise IchNodeError(f"{missing} of {len(study_uids)} studies had no outcome within {within_s:.0f} s")
-
-
-def result_of(walked: Walked) -> dict[str, Any]:
-    """The result of a study by the schema of result.json; the top level is the leading reading's."""
-    empty: dict[str, Any] = {
-        "outcome": walked.study.outcome,
-        "reason": walked.study.reason,
-        "hemorrhage_probability": None,
-        "location": None,
-        "location_probabilities": None,
-        "key_instances": [],
-        "slice_probabilities": [],
-        "bundle": None,
-    }
-    leading = walked.leading
-    return {
-        "schema": 1,
-        "study_uid": walked.study.study_uid,
-        **empty,
-        **(leading.result if leading else {}),
-        "seconds": walked.seconds(),
-        "readings": [reading.result for reading in walked.readings],
-    }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ich_node.errors import IchNodeError
 from ich_node.network import echo
-from ich_node.settings import Destination, environment_for_children
+from ich_node.settings import PREFIX, Destination, environment_for_children
 from ich_node.store.database import Database
 
 AE_TITLE = "ICHNODE"
@@ -88,9 +88,10 @@ def running_node(
     }
     settings_file, log_file = folder / "settings.toml", folder / "node.log"
     write_settings(settings_file, values)
+    environment = _environment(settings_file, values)
     with log_file.open("ab") as log:
-        _run(settings_file, "migrate", log.fileno())
-        serve = subprocess.Popen(_command("serve"), env=environment_for_children(settings_file), stderr=log)
+        _migrate(environment, log_file, log.fileno())
+        serve = subprocess.Popen(_command("serve"), env=environment, stderr=log)
         url = str(values.get("database.url", f"sqlite:///{folder / 'storage' / 'ich-node.sqlite'}"))
         database = Database(url)
         try:
@@ -108,13 +109,22 @@ def _command(name: str) -> list[str]:
     return [sys.executable, "-m", "ich_node", name]
 
 
-def _run(settings_file: Path, command: str, log: int) -> None:
-    done = subprocess.run(
-        _command(command), env=environment_for_children(settings_file), stdout=log, stderr=log, check=False
-    )
+def _environment(settings_file: Path, values: Mapping[str, object]) -> dict[str, str]:
+    """The environment of the node: no variable of an installation wins over what the demo sets itself."""
+    own = ("database.url", *values)
+
+    def is_overruled(variable: str) -> bool:
+        key = variable.removeprefix(PREFIX).lower().replace("__", ".")
+        return variable.startswith(PREFIX) and any(f"{one}.".startswith(f"{key}.") for one in own)
+
+    everything = environment_for_children(settings_file)
+    return {variable: value for variable, value in everything.items() if not is_overruled(variable)}
+
+
+def _migrate(environment: Mapping[str, str], log_file: Path, log: int) -> None:
+    done = subprocess.run(_command("migrate"), env=environment, stdout=log, stderr=log, check=False)
     if done.returncode != 0:
-        log_file = settings_file.parent / "node.log"
-        raise IchNodeError(f"`ich-node {command}` ended with {done.returncode}; see {log_file}")
+        raise IchNodeError(f"`ich-node migrate` ended with {done.returncode}; see {log_file}")
 
 
 def _wait_until_it_answers(port: int, serve: subprocess.Popen[bytes], log_file: Path) -> None:

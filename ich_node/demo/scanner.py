@@ -8,15 +8,17 @@ from pathlib import Path
 from socket import IPPROTO_TCP, TCP_NODELAY
 
 import numpy as np
-from pydicom import dcmread
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
 
+from ich_node.analysis.files import read_file
 from ich_node.demo.ct_images import AXIAL, Exam, Series, ct_image, derived_uid, made_up_exam
 from ich_node.demo.phantom import HeadPhantom
-from ich_node.errors import DeliveryFailed
+from ich_node.dicom.headers import transfer_syntax
+from ich_node.errors import DeliveryFailed, UnreadableInstance
 
 _LONGEST_PDU = 131072
 _TOPOGRAM = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)  # lateral view: columns to the back, rows to the foot
@@ -24,7 +26,10 @@ _TOPOGRAM = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)  # lateral view: columns to the back
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What became of one instance; `status` is None where the peer gave no answer (PS3.7 C)."""
+    """What became of one instance (PS3.7 C).
+
+    `status` is None where it was not sent, its class or transfer syntax being refused, or not answered.
+    """
 
     sop_instance_uid: str
     status: int | None
@@ -87,10 +92,11 @@ def send(
 ) -> list[Sent]:
     """Send data sets or files as a scanner would, one association per study.
 
-    Every instance is offered in the transfer syntax in which it is; nothing is transcoded.
-    Raises DeliveryFailed where the peer accepts no association.
+    Every instance is offered in the transfer syntax in which it is; nothing is transcoded. A file may lack
+    its preamble. Raises DeliveryFailed where the peer accepts no association, UnreadableInstance where a
+    file is no DICOM.
     """
-    datasets = [item if isinstance(item, Dataset) else dcmread(item) for item in items]
+    datasets = [item if isinstance(item, Dataset) else _opened(item) for item in items]
     datasets.sort(key=lambda dataset: str(dataset.StudyInstanceUID))  # stable: keeps each study's own order
     results: list[Sent] = []
     for _, study in groupby(datasets, key=lambda dataset: str(dataset.StudyInstanceUID)):
@@ -102,6 +108,17 @@ def send(
                 on_sent(results[-1])
         association.release()
     return results
+
+
+def _opened(path: Path) -> Dataset:
+    try:
+        dataset = read_file(path, pixels=True)
+    except UnreadableInstance:
+        dataset = read_file(path, pixels=False)  # broken behind the header: the peer shall judge it
+    if not getattr(dataset, "file_meta", None):
+        dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = UID(transfer_syntax(dataset))
+    return dataset
 
 
 def _associate(
@@ -118,7 +135,7 @@ def _associate(
         max_pdu=_LONGEST_PDU,
         evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
     )
-    if not association.is_established:
+    if not association.is_established and not association.rejected_contexts:
         raise DeliveryFailed(f"{called_ae} at {host}:{port} accepted no association")
     return association
 
@@ -136,6 +153,6 @@ def _store(association: Association, image: Dataset) -> Sent:
         return Sent(sop_instance_uid=uid, status=None)
     try:
         answer = association.send_c_store(image)
-    except ValueError:  # no accepted context for this class and syntax: nothing was sent
+    except (AttributeError, ValueError):  # no accepted context, or not what its file meta says: not sent
         return Sent(sop_instance_uid=uid, status=None)
     return Sent(sop_instance_uid=uid, status=int(answer.Status) if "Status" in answer else None)

@@ -11,8 +11,9 @@ from pydicom import dcmread
 from pynetdicom import _config
 from reception import Message, count, eventually, send_messages
 
-from ich_node.demo.follow import follow, result_of
+from ich_node.demo.follow import follow
 from ich_node.demo.node import listens
+from ich_node.demo.result import result_of
 from ich_node.demo.scanner import send
 from ich_node.dicom.report import read_back
 
