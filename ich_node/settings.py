@@ -38,6 +38,22 @@ def _network(value: str) -> str:
     return value
 
 
+_DATABASE_FORMS = (
+    "write sqlite:///FILE (four slashes before an absolute path: sqlite:////var/lib/ich-node/node.sqlite) or "
+    " postgresql+psycopg://user:password@host/name"
+)
+
+
+def _database_url(value: str) -> str:
+    scheme, found, rest = value.partition("://")
+    if not value or (scheme == "sqlite" and rest.strip("/")) or (scheme == "postgresql+psycopg" and rest):
+        return value
+    # never the whole value: it may hold a password
+    raise ValueError(
+        f"{scheme}:// is not served; {_DATABASE_FORMS}" if found else f"no URL; {_DATABASE_FORMS}"
+    )
+
+
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -48,7 +64,7 @@ class _Section(BaseModel):
 
 
 class Database(_Section):
-    url: str = Field(
+    url: Annotated[str, AfterValidator(_database_url)] = Field(
         "",
         description="SQLAlchemy URL; empty: SQLite inside storage.folder. "
         "PostgreSQL: postgresql+psycopg://user:password@host/name",
@@ -76,7 +92,9 @@ class Receiver(_Section):
     max_pdu_bytes: int = Field(
         131072, ge=4096, le=1 << 20, description="largest PDU that we announce, in bytes"
     )
-    max_instance_mb: int = Field(2048, ge=1, description="largest data set taken, in MB")
+    max_instance_mb: int = Field(
+        256, ge=1, description="largest data set taken, in MB; it is held whole in memory, a few times"
+    )
     idle_timeout_s: Seconds = Field(
         60, description="seconds without a message after which an association ends"
     )

@@ -18,14 +18,22 @@ from pynetdicom.association import Association
 
 from ich_node.core.retry import RetryPolicy, next_attempt_at
 from ich_node.dicom.part10 import split
-from ich_node.errors import DatabaseAway, DeliveryFailed, DeliveryRefused, IchNodeError, LeaseLost
+from ich_node.errors import (
+    Collision,
+    DatabaseAway,
+    DeliveryFailed,
+    DeliveryRefused,
+    IchNodeError,
+    LeaseLost,
+)
 from ich_node.log import logger
 from ich_node.network import adjust_pynetdicom, association_with, report_contexts
 from ich_node.settings import Destination, Settings
-from ich_node.store.database import Database
+from ich_node.store.database import Database, await_current
 from ich_node.store.deliveries import (
     Parcel,
     claim_delivery,
+    end_deliveries_elsewhere,
     give_up_delivery,
     mark_sent,
     postpone_delivery,
@@ -37,6 +45,8 @@ TAKEN = frozenset({0x0000, 0xB000, 0xB006, 0xB007})
 REFUSED_FOR_GOOD = frozenset({0x0122, 0xA900})
 LOOK_EVERY_S = 0.5
 AFTER_ERROR_S = 5.0
+LOOK_FOR_STRAYS_EVERY_S = 60.0
+NO_SUCH_DESTINATION = "the destination is no longer in the settings"
 MOST_PER_ASSOCIATION = 50
 WAITS_PER_PARCEL = 6  # connect, negotiate, send, answer, release: each at most one timeout, and one to spare
 
@@ -56,22 +66,24 @@ class Sending:
 def deliver_due(database: Database, sending: Sending) -> int:
     """Send what is due for one destination over one association; returns how many reports it took.
 
-    An error of our own (DatabaseAway) leaves the report pending: its lease ends and it is sent again.
+    A database that is away (DatabaseAway, Collision) leaves the report pending: its lease ends and it is
+    sent again.
     """
     parcel = _claim(database, sending)
     if parcel is None:
         return 0
-    try:
-        with association_with(
+    taken = 0
+    with (
+        _failure_noted(parcel, database, sending),
+        association_with(
             sending.destination,
             report_contexts(),
             calling_ae_title=sending.calling_ae_title,
             timeout_s=sending.timeout_s,
-        ) as association:
-            return _send_all(association, parcel, database, sending)
-    except (DeliveryFailed, DeliveryRefused) as error:  # no association came about
-        _note_failure(parcel, error, database, sending)
-        return 0
+        ) as association,
+    ):
+        taken = _send_all(association, parcel, database, sending)
+    return taken
 
 
 def send(association: Association, content: bytes) -> None:
@@ -120,18 +132,33 @@ def _send_all(association: Association, first: Parcel, database: Database, sendi
     taken = tried = 0
     while parcel is not None:
         tried += 1
-        try:
+        with _failure_noted(parcel, database, sending):
             send(association, parcel.content)
-        except (DeliveryFailed, DeliveryRefused) as error:
-            _note_failure(parcel, error, database, sending)
-        else:
             taken += _note_sent(parcel, database, sending)
         go_on = association.is_established and tried < MOST_PER_ASSOCIATION
         parcel = _claim(database, sending) if go_on else None
     return taken
 
 
+@contextmanager
+def _failure_noted(parcel: Parcel, database: Database, sending: Sending) -> Iterator[None]:
+    """Count whatever goes wrong as a failed attempt, so that every delivery has an end."""
+    try:
+        yield
+    except (Collision, DatabaseAway):
+        raise
+    except Exception as error:  # noqa: BLE001  one report that breaks our own code must not be tried for ever
+        _note_failure(parcel, error, database, sending)
+
+
 def _claim(database: Database, sending: Sending) -> Parcel | None:
+    """Take the next delivery that has an attempt left; give up those whose attempts never came to an end."""
+    while (parcel := _claim_next(database, sending)) and parcel.attempts > sending.policy.attempts:
+        _note_failure(parcel, DeliveryFailed("no attempt came to its end"), database, sending)
+    return parcel
+
+
+def _claim_next(database: Database, sending: Sending) -> Parcel | None:
     with database.transaction() as connection:
         return claim_delivery(
             connection,
@@ -159,10 +186,12 @@ def _note_sent(parcel: Parcel, database: Database, sending: Sending) -> bool:
     return True
 
 
-def _note_failure(parcel: Parcel, error: IchNodeError, database: Database, sending: Sending) -> None:
+def _note_failure(parcel: Parcel, error: Exception, database: Database, sending: Sending) -> None:
     now = sending.now()
     until = None
-    if error.helps_to_retry:
+    # what is not ours may hold the patient's values in its message
+    words = str(error) if isinstance(error, IchNodeError) else type(error).__name__
+    if not isinstance(error, IchNodeError) or error.helps_to_retry:
         until = next_attempt_at(
             sending.policy, attempts_made=parcel.attempts, now=now, jitter=random.random()
         )
@@ -171,41 +200,60 @@ def _note_failure(parcel: Parcel, error: IchNodeError, database: Database, sendi
         study=parcel.study_id,
         destination=parcel.destination,
         attempt=parcel.attempts,
-        error=str(error),
+        error=words,
     )
     try:
         with database.transaction() as connection:
             if until is None:
-                give_up_delivery(connection, parcel, error=str(error), now=now)
+                give_up_delivery(connection, parcel, error=words, now=now)
                 log.error("delivery.given_up")
             else:
-                postpone_delivery(connection, parcel, error=str(error), until=until)
+                postpone_delivery(connection, parcel, error=words, until=until)
                 log.warning("delivery.postponed", next_in_s=round((until - now).total_seconds(), 1))
     except LeaseLost:
         log.warning("delivery.lease_lost")
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
-    """Serve every destination in a thread of its own until `stop` is set; in quiet mode send nothing."""
-    if settings.mode == "quiet":
-        logger().info("deliver.quiet", mode=settings.mode)
-        stop.wait()
-        return
+    """Serve every destination in a thread of its own until `stop` is set; in quiet mode send nothing.
+
+    A database that is away is waited for. Raises UsageError where it is not of this version.
+    """
     adjust_pynetdicom()
     warnings.simplefilter("ignore")  # pydicom's would print values of the patient to standard error
     database = Database(settings.database_url)
+    served = () if settings.mode == "quiet" else settings.destinations
     threads = [
         threading.Thread(target=_serve, args=(database, _sending(settings, destination), stop))
-        for destination in settings.destinations
+        for destination in served
     ]
-    for thread in threads:
-        thread.start()
-    logger().info("deliver.started", count=len(threads))
-    stop.wait()
-    for thread in threads:
-        thread.join()
+    if await_current(database, stop):
+        for thread in threads:
+            thread.start()
+        logger().info("deliver.started", mode=settings.mode, count=len(threads))
+        _end_strays(database, settings, stop)
+        for thread in threads:
+            thread.join()
     database.dispose()
     logger().info("deliver.stopped")
+
+
+def _end_strays(database: Database, settings: Settings, stop: threading.Event) -> None:
+    """Until `stop`: end what waits for destinations that nobody serves; it would hold its images for ever."""
+    names = [destination.name for destination in settings.destinations]
+    pause_s = 0.0
+    while not stop.wait(pause_s):
+        pause_s = LOOK_FOR_STRAYS_EVERY_S
+        try:
+            with database.transaction() as connection:
+                count = end_deliveries_elsewhere(
+                    connection, names, error=NO_SUCH_DESTINATION, now=datetime.now(UTC)
+                )
+        except (Collision, DatabaseAway) as error:
+            logger().error("database.away", error=str(error))
+            continue
+        if count:
+            logger().error("delivery.given_up", count=count, error=NO_SUCH_DESTINATION)
 
 
 def _sending(settings: Settings, destination: Destination) -> Sending:
@@ -225,7 +273,7 @@ def _serve(database: Database, sending: Sending, stop: threading.Event) -> None:
     while not stop.wait(pause_s):
         try:
             pause_s = 0.0 if deliver_due(database, sending) else LOOK_EVERY_S
-        except DatabaseAway:
+        except (Collision, DatabaseAway):
             pause_s = AFTER_ERROR_S
         except Exception as error:  # noqa: BLE001  # the destination's thread goes on, whatever one report does
             logger().error("deliver.failed", destination=sending.destination.name, error=type(error).__name__)

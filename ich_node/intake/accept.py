@@ -4,24 +4,28 @@ Touches the archive's folder and the database. Nothing of a patient is logged or
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from typing import TypeVar
 
 from ich_node.dicom.headers import identity
-from ich_node.dicom.part10 import FileMeta, encode_file_meta, pixels_of, read_header
+from ich_node.dicom.part10 import FileMeta, encode_file_meta, read_header
 from ich_node.dicom.values import quietly, text
 from ich_node.errors import Collision, DatabaseAway, StorageFull, UnreadableInstance
+from ich_node.intake.standing import Standing, standing_of
 from ich_node.log import logger
-from ich_node.store.database import Database
+from ich_node.store.database import Connection, Database
 from ich_node.store.files import Archive, name_of
-from ich_node.store.images import mark_remembered
+from ich_node.store.images import mark_remembered, mark_returned
 from ich_node.store.quarantine import Quarantined, add_quarantined
 from ich_node.store.studies import (
     NewInstance,
     StoredInstance,
     add_instance,
+    add_other_syntax,
     find_instances,
+    instances_of,
     replace_instance,
 )
 from ich_node.vocabulary import Reason
@@ -33,6 +37,8 @@ CANNOT_UNDERSTAND = 0xC000  # PS3.4 B.2.3
 
 ATTEMPTS = 5  # at rows that another receiver writes at the same moment
 LONGEST_TEXT = 255  # characters of an identifier in a column
+
+Written = TypeVar("Written")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +81,6 @@ class Answer:
     comment: str = ""
 
 
-class Standing(StrEnum):
-    """How a content stands to what is stored under its UID already."""
-
-    NEW = "new"
-    STORED_BEFORE = "stored before"
-    MENDED = "mended"  # the same pixels under another header
-    CONFLICT = "conflict"
-
-
 def accept(received: Received, *, database: Database, archive: Archive, now: datetime) -> Answer:
     """Store one instance; 0x0000 means: file and row are safe (also where they were before)."""
     digest = hashlib.sha256(received.dataset).hexdigest()
@@ -93,7 +90,7 @@ def accept(received: Received, *, database: Database, archive: Archive, now: dat
         return out_of_resources(error)
 
 
-def out_of_resources(error: StorageFull | DatabaseAway) -> Answer:
+def out_of_resources(error: StorageFull | DatabaseAway | Collision) -> Answer:
     """Raise the alarm and tell the sender that trying again later makes sense."""
     logger().error("instance.refused", status=f"{OUT_OF_RESOURCES:04X}", error=type(error).__name__)
     return Answer(status=OUT_OF_RESOURCES, comment="Out of resources, try again later")
@@ -149,68 +146,71 @@ def _for_column(value: str) -> str:
 
 def add_row(new: NewInstance, *, database: Database, archive: Archive, now: datetime) -> Standing:
     """Commit the row of an instance whose file is durable; raises DatabaseAway."""
-    for _ in range(ATTEMPTS):
-        try:
-            return _add_row(new, database, archive, now)
-        except Collision:
-            continue  # another receiver wrote the same study or instance first: now its row is seen
-    raise DatabaseAway("other receivers keep writing the same rows")
-
-
-def _add_row(new: NewInstance, database: Database, archive: Archive, now: datetime) -> Standing:
-    with database.transaction() as connection:
-        stored = find_instances(connection, new.sop_instance_uid)
-        standing = _standing(new, stored, archive)
-        if standing is Standing.STORED_BEFORE:
-            mark_remembered(connection, new.file)
-            return standing
-        study_id = add_instance(
-            connection,
-            new,
-            in_use=standing is Standing.NEW,
-            conflict=standing is Standing.CONFLICT,
-            now=now,
-        )
-        if standing is Standing.MENDED:
-            replace_instance(connection, study_id, new)
-    if standing is not Standing.NEW:
+    study_id, standing = _despite_collisions(lambda: _add_row(new, database, archive, now))
+    if standing in (Standing.MENDED, Standing.CONFLICT):
         logger().warning("instance.came_twice", study=study_id, reason=standing.value)
     return standing
 
 
-def _standing(new: NewInstance, stored: list[StoredInstance], archive: Archive) -> Standing:
-    if not stored:
-        return Standing.NEW
-    if any(one.sha256 == new.sha256 for one in stored):
-        return Standing.STORED_BEFORE
-    first = next((one for one in stored if one.in_use), stored[0])
-    same_place = (first.series_uid, first.sop_class_uid) == (new.series_uid, new.sop_class_uid)
-    return Standing.MENDED if same_place and _same_pixels(first, new, archive) else Standing.CONFLICT
+def _despite_collisions(write: Callable[[], Written]) -> Written:
+    for _ in range(ATTEMPTS):
+        try:
+            return write()
+        except Collision:
+            continue  # another receiver wrote the same rows first: now they are seen
+    raise DatabaseAway("other receivers keep writing the same rows")
 
 
-def _same_pixels(first: StoredInstance, new: NewInstance, archive: Archive) -> bool:
-    """Whether both hold the same encoded pixels; a forgotten file leaves nothing to contradict."""
-    try:
-        return pixels_of(archive.read(first.file)) == pixels_of(archive.read(new.file))
-    except FileNotFoundError:
-        return True
-    except UnreadableInstance:
-        return False
+def _add_row(new: NewInstance, database: Database, archive: Archive, now: datetime) -> tuple[int, Standing]:
+    with database.transaction() as connection:
+        stored = find_instances(connection, new.sop_instance_uid)
+        standing = standing_of(new, stored, archive)
+        study_id = _write(connection, new, stored, standing, now)
+        came_back = mark_returned(connection, study_id, new.file, now=now)
+        if came_back and all(
+            archive.exists(one.file) for one in reversed(instances_of(connection, study_id))
+        ):
+            mark_remembered(connection, study_id, now=now)
+    return study_id, standing
+
+
+def _write(
+    connection: Connection, new: NewInstance, stored: list[StoredInstance], standing: Standing, now: datetime
+) -> int:
+    """Write what follows from how the content stands; returns the number of its study."""
+    if standing is Standing.STORED_BEFORE:
+        return next(one.study_id for one in stored if one.sha256 == new.sha256)
+    if standing is Standing.OTHER_SYNTAX:
+        study_id = next(one.study_id for one in stored if one.study_uid == new.study_uid)
+        add_other_syntax(connection, study_id, new, now=now)
+        return study_id
+    study_id = add_instance(
+        connection,
+        new,
+        in_use=standing is Standing.NEW,
+        conflict=standing is Standing.CONFLICT,
+        now=now,
+    )
+    if standing is Standing.MENDED:
+        replace_instance(connection, study_id, new)
+    return study_id
 
 
 def _list_quarantined(
     received: Received, file: str, reason: Reason, database: Database, now: datetime
 ) -> None:
-    with database.transaction() as connection:
-        add_quarantined(
-            connection,
-            Quarantined(
-                file=file,
-                reason=reason,
-                bytes=len(received.dataset),
-                calling_ae_title=received.peer.ae_title,
-                address=received.peer.address,
-                received_at=now,
-            ),
-        )
+    listed = Quarantined(
+        file=file,
+        reason=reason,
+        bytes=len(received.dataset),
+        calling_ae_title=received.peer.ae_title,
+        address=received.peer.address,
+        received_at=now,
+    )
+
+    def _list() -> None:
+        with database.transaction() as connection:
+            add_quarantined(connection, listed)
+
+    _despite_collisions(_list)
     logger().warning("instance.quarantined", reason=reason, peer=received.peer.ae_title)

@@ -1,6 +1,7 @@
 """At start: rows for files that have none, alarms for rows whose file is gone. Never deletes an image."""
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime
 
 from ich_node.dicom.part10 import split
@@ -14,33 +15,44 @@ from ich_node.store.images import kept_files, with_row
 PAGE = 1000
 
 
-def reconcile(database: Database, archive: Archive, *, now: datetime) -> int:
+def _never() -> bool:
+    return False
+
+
+def reconcile(
+    database: Database, archive: Archive, *, now: datetime, stopped: Callable[[], bool] = _never
+) -> int:
     """Adopt what lay in the archive before `now` without a row, as after a crash or with an older database.
 
-    Returns how many. Other receivers may write meanwhile: who commits the row first does not matter.
+    Returns how many. Other receivers may write meanwhile: who commits the row first does not matter. Ends
+    between two files where `stopped` says so: the next start begins anew. Raises DatabaseAway, Collision.
     """
     adopted = 0
     for names in archive.sweep(written_before=now):
         with database.transaction() as connection:
             known = with_row(connection, names)
-        adopted += sum(_adopt(name, database, archive, now) for name in names if name not in known)
+        for name in names:
+            if stopped():
+                return adopted
+            adopted += name not in known and _adopt(name, database, archive, now)
     if adopted:
         logger().warning("archive.files_adopted", count=adopted)
-    if lost := count_lost(database, archive):
+    if lost := count_lost(database, archive, stopped=stopped):
         logger().error("archive.files_lost", count=lost)
     return adopted
 
 
-def count_lost(database: Database, archive: Archive) -> int:
+def count_lost(database: Database, archive: Archive, *, stopped: Callable[[], bool] = _never) -> int:
     """Count the rows whose file is gone though nobody forgot it."""
     lost = last_id = 0
-    while True:
+    while not stopped():
         with database.transaction() as connection:
             page = kept_files(connection, after_id=last_id, limit=PAGE)
         if not page:
             return lost
         lost += sum(not archive.exists(file) for _, file in page)
         last_id = page[-1][0]
+    return 0  # not looked at to the end
 
 
 def _adopt(name: str, database: Database, archive: Archive, now: datetime) -> bool:
@@ -55,7 +67,7 @@ def _adopt(name: str, database: Database, archive: Archive, now: datetime) -> bo
             association_id=None,
         )
         new = describe(received, hashlib.sha256(dataset).hexdigest())
-    except (UnreadableInstance, FileNotFoundError) as error:
+    except (UnreadableInstance, OSError) as error:  # one bad file does not keep the others out
         logger().error("archive.file_unreadable", error=type(error).__name__)
         return False
     if new.file != name:

@@ -21,7 +21,7 @@ from ich_node.intake.listener import BoundedMessages, Limits, Listener
 from ich_node.log import logger
 from ich_node.network import adjust_pynetdicom, application_entity, is_known
 from ich_node.settings import Settings
-from ich_node.store.database import Database
+from ich_node.store.database import LOOK_AGAIN_S, SAY_EVERY, Database, require_current
 from ich_node.store.files import Archive
 from ich_node.store.quarantine import note_refused_caller
 from ich_node.store.studies import close_association, close_associations_of, open_association
@@ -31,6 +31,7 @@ PROCESSING_FAILURE = 0x0110  # PS3.7 C
 TICK_S = 0.1
 PDU_WITHIN_S = 30.0
 DRAIN_S, DRAIN_IDLE_S = 10.0, 1.0  # at the end: for all associations, for one that is silent
+RECONCILE_AGAIN_S = 30.0  # after an error
 
 
 class Reception:
@@ -45,6 +46,8 @@ class Reception:
         self._lock = threading.Lock()
         self._open: dict[Association, int] = {}
         self._busy: set[Association] = set()
+        self._prepared = False
+        self._attempts = 0
 
     def admit(self, called: str, calling: str, address: str) -> int | None:
         """Say why a caller is rejected, None for one that may come in; list the rejected for the admin."""
@@ -90,8 +93,10 @@ class Reception:
         request = cast("C_STORE", event.request)
         peer = Peer(ae_title=str(event.assoc.requestor.ae_title).strip(), address=_address(event.assoc))
         try:
+            if not self._prepared:
+                raise DatabaseAway
             association_id = self._association_id(event.assoc, peer)
-        except DatabaseAway as error:
+        except (Collision, DatabaseAway) as error:
             return out_of_resources(error)
         received = Received(
             sop_class_uid=str(request.AffectedSOPClassUID),
@@ -103,7 +108,23 @@ class Reception:
         )
         return accept(received, database=self._database, archive=self._archive, now=datetime.now(UTC))
 
-    def forget_earlier_life(self) -> None:
+    def prepare(self) -> bool:
+        """Require the newest schema and forget an earlier life; False while the database is away.
+
+        Until it is done nothing is stored. Raises UsageError where the schema is not the newest.
+        """
+        try:
+            require_current(self._database)
+            self._forget_earlier_life()
+        except (Collision, DatabaseAway) as error:
+            if self._attempts % SAY_EVERY == 0:
+                logger().error("database.away", error=str(error))
+            self._attempts += 1
+            return False
+        self._prepared = True
+        return True
+
+    def _forget_earlier_life(self) -> None:
         """Close the associations that a killed receiver at this place left open."""
         with self._database.transaction() as connection:
             if count := close_associations_of(connection, self._name, now=datetime.now(UTC)):
@@ -156,38 +177,49 @@ def _response(answer: Answer) -> Dataset:
 def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] | None = None) -> None:
     """Receive until `stop` is set, then let running associations end; `ready` gets the port.
 
-    Raises UsageError where the port cannot be had.
+    While the database is away it answers 0xA700. Raises UsageError where the port cannot be had or the
+    database is not of this version.
     """
     adjust_pynetdicom()
     warnings.simplefilter("ignore")  # pydicom's would print values of the patient to standard error
     database = Database(settings.database_url)
     archive = Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb)
     reception = Reception(settings, database, archive)
-    started_at = datetime.now(UTC)
-    reception.forget_earlier_life()
+    reconciliation = threading.Thread(
+        target=_reconcile, args=(database, archive, datetime.now(UTC), stop), name="reconcile", daemon=True
+    )
+    prepared = reception.prepare()
     listener = _listen(settings, reception)
     try:
         logger().info("receiver.started", host=settings.receiver.host, port=listener.port)
         if ready:
             ready(listener.port)
-        reconciled = False
+        while not prepared and not stop.wait(LOOK_AGAIN_S):
+            prepared = reception.prepare()
+        reconciliation.start()
         while not stop.wait(TICK_S):
             reception.close_ended()
-            reconciled = reconciled or _reconcile(database, archive, started_at)
     finally:
         listener.stop()
         _drain(listener, reception)
         reception.close_ended()
+        if reconciliation.ident is not None:
+            reconciliation.join(DRAIN_S)
         database.dispose()
         logger().info("receiver.stopped")
 
 
-def _reconcile(database: Database, archive: Archive, started_at: datetime) -> bool:
-    try:
-        reconcile(database, archive, now=started_at)
-    except DatabaseAway:
-        return False
-    return True
+def _reconcile(database: Database, archive: Archive, started_at: datetime, stop: threading.Event) -> None:
+    """Compare the archive with the database, beside reception; a large one takes hours."""
+    pause_s = 0.0
+    while not stop.wait(pause_s):
+        try:
+            reconcile(database, archive, now=started_at, stopped=stop.is_set)
+        except Exception as error:  # noqa: BLE001  whatever lies in the archive, the next turn comes
+            logger().error("archive.not_reconciled", error=type(error).__name__)
+            pause_s = RECONCILE_AGAIN_S
+        else:
+            return
 
 
 def _listen(settings: Settings, reception: Reception) -> Listener:

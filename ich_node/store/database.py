@@ -1,20 +1,25 @@
 """Open the database: SQLite by default, PostgreSQL by URL; transactions that cannot half happen."""
 
+import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection as Connection  # for rooms that hand one through, to name its type
 from sqlalchemy import Engine, create_engine, event, inspect, select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 
 from ich_node.errors import Collision, DatabaseAway, UsageError
+from ich_node.log import logger
 from ich_node.store.tables import installation
 
 SQLITE_WAIT_MS = 30_000
 CONNECT_WITHIN_S = 5
+LOOK_AGAIN_S = 2.0  # at a database that is away
+SAY_EVERY = 30  # attempts: about once a minute
 _DEADLOCK, _NOT_SERIALIZABLE = "40P01", "40001"  # SQLSTATEs of PostgreSQL
 
 
@@ -22,6 +27,7 @@ class Database:
     """One engine for one process; never handed over a fork."""
 
     def __init__(self, url: str) -> None:
+        """Prepare the engine, connect to nothing yet; raises UsageError where the URL cannot work."""
         self.url = url
         self.engine = _engine(url)
 
@@ -53,9 +59,9 @@ class Database:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_WITHIN_S})
+        return _server(url)
     if (path := url.removeprefix("sqlite:///")) and ":memory:" not in path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        _require_writable(Path(path))
     engine = create_engine(url, connect_args={"timeout": SQLITE_WAIT_MS / 1000})
 
     @event.listens_for(engine, "connect")
@@ -75,6 +81,33 @@ def _engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _server(url: str) -> Engine:
+    try:
+        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_WITHIN_S})
+    except (ArgumentError, ValueError):  # its message would show the password
+        raise UsageError(
+            "database.url cannot be read; write postgresql+psycopg://user:password@host:port/name"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise UsageError(f"database.url needs {error.name}: install ich-node[postgresql]") from error
+
+
+def _require_writable(file: Path) -> None:
+    """Make the folder of a SQLite file; raises UsageError where SQLite could not write there."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the database's folder {file.parent} cannot be made ({error.strerror}): set database.url or "
+            "storage.folder to a place that this user can write"
+        ) from error
+    if file.is_dir():
+        raise UsageError(f"database.url names the folder {file}: it must name a file")
+    # SQLite writes files of its own beside the database
+    if not os.access(file.parent, os.W_OK | os.X_OK) or (file.exists() and not os.access(file, os.W_OK)):
+        raise UsageError(f"the database {file} and its folder cannot be written by this user")
 
 
 def migrations_folder() -> Path:
@@ -99,6 +132,25 @@ def require_current(database: Database) -> None:
             f"the database is at revision {found or 'none'}, this version needs {newest}: "
             "run `ich-node migrate`"
         )
+
+
+def await_current(database: Database, stop: threading.Event) -> bool:
+    """Wait until the database answers and require the newest schema; False where `stop` came first.
+
+    Raises UsageError where the schema is not the newest.
+    """
+    attempts = 0
+    while not stop.is_set():
+        try:
+            require_current(database)
+        except (Collision, DatabaseAway) as error:
+            if attempts % SAY_EVERY == 0:
+                logger().error("database.away", error=str(error))
+            attempts += 1
+            stop.wait(LOOK_AGAIN_S)
+        else:
+            return True
+    return False
 
 
 def installation_uid(connection: Connection) -> str:

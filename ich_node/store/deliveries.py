@@ -1,6 +1,6 @@
 """The outbox: one row for each report and destination, from pending to its visible end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -121,28 +121,98 @@ def give_up_delivery(connection: Connection, parcel: Parcel, *, error: str, now:
     )
 
 
-def send_again(connection: Connection, study_id: int, *, now: datetime) -> int:
-    """Put the deliveries of a study's newest revision back into the outbox; returns how many."""
-    newest = select(func.max(reports.c.revision)).where(reports.c.study_id == study_id).scalar_subquery()
-    rows = connection.execute(
-        select(deliveries.c.id, deliveries.c.state)
-        .join(reports, reports.c.id == deliveries.c.report_id)
-        .where(
-            reports.c.study_id == study_id,
-            reports.c.revision == newest,
-            deliveries.c.state != DeliveryState.PENDING,
+def end_deliveries_elsewhere(
+    connection: Connection, destinations: Sequence[str], *, error: str, now: datetime
+) -> int:
+    """End, visibly, what waits for destinations other than these; returns how many deliveries."""
+    waits = and_(
+        deliveries.c.state == DeliveryState.PENDING,
+        deliveries.c.destination.not_in(destinations),
+        or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until < now),
+    )
+    ended = connection.execute(
+        update(deliveries)
+        .where(waits)
+        .values(
+            state=next_delivery_state(DeliveryState.PENDING, DeliveryEvent.GIVEN_UP),
+            last_error=error[:255],
+            next_attempt_at=None,
+            lease_holder=None,
+            lease_until=None,
         )
+        .returning(deliveries.c.report_id, deliveries.c.destination)
     ).all()
-    for row in rows:
-        state = next_delivery_state(DeliveryState(row.state), DeliveryEvent.SENT_AGAIN)
-        connection.execute(
-            update(deliveries)
-            .where(deliveries.c.id == row.id)
-            .values(state=state, attempts=0, next_attempt_at=now, last_error=None)
+    for row in ended:
+        study_id = connection.execute(
+            select(reports.c.study_id).where(reports.c.id == row.report_id)
+        ).scalar_one()
+        append(
+            connection,
+            study_id,
+            "report.not_sent",
+            now=now,
+            destination=row.destination,
+            error=error[:255],
         )
-    if rows:
-        append(connection, study_id, "report.sent_again", now=now, count=len(rows))
-    return len(rows)
+    return len(ended)
+
+
+def send_again(connection: Connection, study_id: int, *, destinations: Sequence[str], now: datetime) -> int:
+    """Put the newest reports of a study into the outbox of each of these destinations; returns how many.
+
+    What waits there already is left as it is; a destination that never had a report gets it now.
+    """
+    names = list(dict.fromkeys(destinations))
+    queued = 0
+    for report_id in _newest_reports(connection, study_id):
+        stands = _states(connection, report_id)
+        absent = [name for name in names if name not in stands]
+        ended = [name for name in names if stands.get(name, DeliveryState.PENDING) != DeliveryState.PENDING]
+        add_deliveries(connection, report_id, absent, now=now)
+        for name in ended:
+            _queue_again(connection, report_id, name, stands[name], now)
+        queued += len(absent) + len(ended)
+    if queued:
+        append(connection, study_id, "report.sent_again", now=now, count=queued)
+    return queued
+
+
+def has_delivery_everywhere(connection: Connection, study_id: int, destinations: Sequence[str]) -> bool:
+    """Whether each newest report has, or had, a delivery to each destination; so too where there is none."""
+    reports_there = _newest_reports(connection, study_id)
+    there = connection.execute(
+        select(func.count())
+        .select_from(deliveries)
+        .where(deliveries.c.report_id.in_(reports_there), deliveries.c.destination.in_(destinations))
+    ).scalar_one()
+    return there == len(reports_there) * len(set(destinations))
+
+
+def _newest_reports(connection: Connection, study_id: int) -> list[int]:
+    newest = select(func.max(reports.c.revision)).where(reports.c.study_id == study_id).scalar_subquery()
+    these = select(reports.c.id).where(reports.c.study_id == study_id, reports.c.revision == newest)
+    return list(connection.execute(these.order_by(reports.c.id)).scalars())
+
+
+def _states(connection: Connection, report_id: int) -> dict[str, DeliveryState]:
+    """Where a report stands, by destination."""
+    these = select(deliveries.c.destination, deliveries.c.state).where(deliveries.c.report_id == report_id)
+    return {row.destination: DeliveryState(row.state) for row in connection.execute(these)}
+
+
+def _queue_again(
+    connection: Connection, report_id: int, destination: str, state: DeliveryState, now: datetime
+) -> None:
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.report_id == report_id, deliveries.c.destination == destination)
+        .values(
+            state=next_delivery_state(state, DeliveryEvent.SENT_AGAIN),
+            attempts=0,
+            next_attempt_at=now,
+            last_error=None,
+        )
+    )
 
 
 def deliveries_of(connection: Connection, study_id: int) -> list[Delivery]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ich_node.errors import StorageFull
+from ich_node.log import logger
 from ich_node.store.writer import Writer, this_process
 
 _NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{64}\.dcm")
@@ -57,8 +58,11 @@ class Archive:
         return self.path(name).read_bytes()
 
     def exists(self, name: str) -> bool:
-        """Whether the image is there as a whole."""
-        return self.path(name).is_file()
+        """Whether the image is there as a whole; one that cannot even be looked at is not."""
+        try:
+            return self.path(name).is_file()
+        except OSError:
+            return False
 
     def delete(self, names: Iterable[str]) -> None:
         """Let images go; those already gone do no harm."""
@@ -74,20 +78,13 @@ class Archive:
 
         An image written later than `written_before` (aware) is left out: its row may be on its way.
 
-        Only temporary files go. A name that is not ours is left alone.
+        Only temporary files go. A name that is not ours is left alone, and so is what cannot be looked at.
         """
-        for top in sorted(path for path in self._images.glob("??") if path.is_dir()):
-            names = []
-            for path in top.rglob("*"):
-                if _NAME.fullmatch(path.name):
-                    if path.stat().st_mtime < written_before.timestamp():
-                        names.append(str(path.relative_to(self._images)))
-                elif (writer := Writer.from_name(path.name)) and _is_abandoned(path, writer):
-                    path.unlink(missing_ok=True)
-            yield names
-        for path in self._quarantine.rglob(".part~*"):
-            if (writer := Writer.from_name(path.name)) and _is_abandoned(path, writer):
-                path.unlink(missing_ok=True)
+        for top in sorted(path for path in _below(self._images, "??") if path.is_dir()):
+            found = [path for path in _below(top) if _is_image_before(path, written_before)]
+            yield [str(path.relative_to(self._images)) for path in found]
+            _sweep_temporary(top)
+        _sweep_temporary(self._quarantine)
 
     def _write(self, target: Path, parts: Sequence[bytes]) -> None:
         size = sum(map(len, parts))
@@ -105,6 +102,31 @@ class Archive:
     def _require_space(self, size: int) -> None:
         if _free_bytes(self._images) - size < self._reserve_bytes:
             raise StorageFull
+
+
+def _below(folder: Path, pattern: str = "**/*") -> Iterator[Path]:
+    """What lies below a folder; a part of it that cannot be read ends the listing, not the process."""
+    try:
+        yield from folder.glob(pattern)
+    except OSError as error:
+        logger().error("archive.folder_unreadable", error=type(error).__name__)
+
+
+def _is_image_before(path: Path, written_before: datetime) -> bool:
+    try:
+        return bool(_NAME.fullmatch(path.name)) and path.stat().st_mtime < written_before.timestamp()
+    except OSError as error:
+        logger().error("archive.file_unreadable", error=type(error).__name__)
+        return False
+
+
+def _sweep_temporary(folder: Path) -> None:
+    for path in _below(folder, "**/.part~*"):
+        try:
+            if (writer := Writer.from_name(path.name)) and _is_abandoned(path, writer):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            logger().error("archive.file_unreadable", error=type(error).__name__)
 
 
 def _free_bytes(folder: Path) -> int:

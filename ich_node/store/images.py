@@ -1,9 +1,9 @@
 """Statements about the archive's files: which have a row, which study they belong to, what was forgotten."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, and_, func, or_, select, update
 
 from ich_node.core.retention import Kept
 from ich_node.core.states import DeliveryState, StudyState
@@ -43,7 +43,10 @@ def files_of(connection: Connection, study_id: int) -> list[str]:
 
 
 def kept_studies(connection: Connection) -> list[Kept]:
-    """Finished studies whose images are still on the disk, with what retention asks about them."""
+    """Finished studies with images on the disk, and what retention asks about them.
+
+    Of a forgotten study whose images came again the days count from then.
+    """
     undelivered = (
         select(reports.c.study_id, func.count().label("pending"))
         .join(deliveries, deliveries.c.report_id == reports.c.id)
@@ -52,19 +55,35 @@ def kept_studies(connection: Connection) -> list[Kept]:
         .subquery()
     )
     labelled = select(labels.c.study_id).distinct().subquery()
+    returned = (
+        select(instances.c.study_id, func.max(instances.c.received_at).label("at"))
+        .join(studies, studies.c.id == instances.c.study_id)
+        .where(instances.c.received_at > studies.c.forgotten_at)
+        .group_by(instances.c.study_id)
+        .subquery()
+    )
     statement = (
         select(
-            studies.c.id, studies.c.outcome, studies.c.finished_at, undelivered.c.pending, labelled.c.study_id
+            studies.c.id,
+            studies.c.outcome,
+            studies.c.finished_at,
+            undelivered.c.pending,
+            labelled.c.study_id,
+            returned.c.at,
         )
         .outerjoin(undelivered, undelivered.c.study_id == studies.c.id)
         .outerjoin(labelled, labelled.c.study_id == studies.c.id)
-        .where(studies.c.state == StudyState.FINISHED, studies.c.forgotten_at.is_(None))
+        .outerjoin(returned, returned.c.study_id == studies.c.id)
+        .where(
+            studies.c.state == StudyState.FINISHED,
+            or_(studies.c.forgotten_at.is_(None), returned.c.at.is_not(None)),
+        )
     )
     return [
         Kept(
             study_id=row[0],
             ignored=row[1] == Outcome.IGNORED,
-            finished_at=row[2],
+            finished_at=max(row[2], row[5] or row[2]),
             undelivered=row[3] or 0,
             labelled=row[4] is not None,
         )
@@ -81,7 +100,22 @@ def mark_forgotten(connection: Connection, study_id: int, *, now: datetime) -> b
     return gone
 
 
-def mark_remembered(connection: Connection, file: str) -> None:
-    """Note that a forgotten study's file is back, so that retention looks at the study again."""
-    study = select(instances.c.study_id).where(instances.c.file == file).scalar_subquery()
-    connection.execute(update(studies).where(studies.c.id == study).values(forgotten_at=None))
+def mark_returned(connection: Connection, study_id: int, file: str, *, now: datetime) -> bool:
+    """Note that a file of a forgotten study came again, so that retention finds it; False for other studies.
+
+    The study's row stays locked: its files cannot go in the same moment.
+    """
+    study = select(studies.c.forgotten_at).where(studies.c.id == study_id).with_for_update()
+    forgotten_at = connection.execute(study).scalar_one()
+    if forgotten_at is None:
+        return False
+    # never before the forgetting, whatever the clocks of two hosts say
+    came_at = max(now, forgotten_at + timedelta(microseconds=1))
+    connection.execute(update(instances).where(instances.c.file == file).values(received_at=came_at))
+    return True
+
+
+def mark_remembered(connection: Connection, study_id: int, *, now: datetime) -> None:
+    """Note that all files of a forgotten study are back: it can be read again."""
+    connection.execute(update(studies).where(studies.c.id == study_id).values(forgotten_at=None))
+    append(connection, study_id, "study.remembered", now=now)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
@@ -33,9 +34,12 @@ class NewInstance:
 class StoredInstance:
     """An instance in the archive; `in_use` is False for a second content under the same UID."""
 
+    study_id: int
+    study_uid: str
     sop_instance_uid: str
     series_uid: str
     sop_class_uid: str
+    transfer_syntax_uid: str
     sha256: str
     file: str
     in_use: bool
@@ -74,6 +78,9 @@ class Claim:
 
 
 _STUDY_COLUMNS = [studies.c[name] for name in Study.__dataclass_fields__]
+_STORED_COLUMNS = [
+    (studies if name == "study_uid" else instances).c[name] for name in StoredInstance.__dataclass_fields__
+]
 
 
 def open_association(
@@ -101,9 +108,7 @@ def close_associations_of(connection: Connection, receiver: str, *, now: datetim
 
 def find_instances(connection: Connection, sop_instance_uid: str) -> list[StoredInstance]:
     """All contents that came under one SOP Instance UID, the first one first."""
-    columns = [instances.c[name] for name in StoredInstance.__dataclass_fields__]
-    statement = select(*columns).where(instances.c.sop_instance_uid == sop_instance_uid)
-    return [StoredInstance(**row._mapping) for row in connection.execute(statement.order_by(instances.c.id))]
+    return _stored(connection, instances.c.sop_instance_uid == sop_instance_uid, instances.c.id)
 
 
 def instances_of(connection: Connection, study_id: int) -> list[StoredInstance]:
@@ -112,12 +117,17 @@ def instances_of(connection: Connection, study_id: int) -> list[StoredInstance]:
     Where none is in use (all of them contradict instances of other studies) it is all: the study is a
     conflict, and its report needs their headers.
     """
-    columns = [instances.c[name] for name in StoredInstance.__dataclass_fields__]
-    statement = (
-        select(*columns).where(instances.c.study_id == study_id).order_by(instances.c.sop_instance_uid)
-    )
-    everything = [StoredInstance(**row._mapping) for row in connection.execute(statement)]
+    everything = _stored(connection, instances.c.study_id == study_id, instances.c.sop_instance_uid)
     return [one for one in everything if one.in_use] or everything
+
+
+def _stored(
+    connection: Connection, which: ColumnElement[bool], order: ColumnElement[Any]
+) -> list[StoredInstance]:
+    statement = select(*_STORED_COLUMNS).join(studies, studies.c.id == instances.c.study_id)
+    return [
+        StoredInstance(**row._mapping) for row in connection.execute(statement.where(which).order_by(order))
+    ]
 
 
 def add_instance(
@@ -130,21 +140,7 @@ def add_instance(
     # locked: on PostgreSQL a worker's conclusion and an arrival must see each other
     study = _one_study(connection, studies.c.study_uid == new.study_uid, lock=True)
     study_id = _begin_study(connection, new, now) if study is None else study.id
-    connection.execute(
-        insert(instances).values(
-            study_id=study_id,
-            association_id=new.association_id,
-            series_uid=new.series_uid,
-            sop_instance_uid=new.sop_instance_uid,
-            sop_class_uid=new.sop_class_uid,
-            transfer_syntax_uid=new.transfer_syntax_uid,
-            sha256=new.sha256,
-            bytes=new.bytes,
-            file=new.file,
-            in_use=in_use,
-            received_at=now,
-        )
-    )
+    _insert_instance(connection, study_id, new, in_use=in_use, now=now)
     if study is not None:
         _continue_study(connection, study, now)
         conflict = conflict or (in_use and new.patient_id != study.patient_id)
@@ -152,6 +148,26 @@ def add_instance(
         connection.execute(update(studies).where(studies.c.id == study_id).values(conflict=True))
         append(connection, study_id, "study.conflict", now=now)
     return study_id
+
+
+def add_other_syntax(connection: Connection, study_id: int, new: NewInstance, *, now: datetime) -> None:
+    """Keep an image that is there already in another transfer syntax; what is read stays what it was."""
+    _insert_instance(connection, study_id, new, in_use=False, now=now)
+    append(
+        connection,
+        study_id,
+        "instance.other_syntax",
+        now=now,
+        sop_instance_uid=new.sop_instance_uid,
+        transfer_syntax_uid=new.transfer_syntax_uid,
+    )
+
+
+def _insert_instance(
+    connection: Connection, study_id: int, new: NewInstance, *, in_use: bool, now: datetime
+) -> None:
+    values = {key: value for key, value in vars(new).items() if key in instances.c}
+    connection.execute(insert(instances).values(**values, study_id=study_id, in_use=in_use, received_at=now))
 
 
 def replace_instance(connection: Connection, study_id: int, new: NewInstance) -> None:
@@ -189,13 +205,10 @@ def _continue_study(connection: Connection, study: Study, now: datetime) -> None
     if study.state is not StudyState.RECEIVING:
         # whoever works on it works on too little: the lease ends here and its token is void
         values |= {"lease_holder": None, "lease_until": None, "lease_token": studies.c.lease_token + 1}
+        # and the deadline begins anew: else a study that waited long would be taken at this one image
+        values["first_instance_at"] = now
     if study.state is StudyState.FINISHED:
-        values |= {
-            "revision": study.revision + 1,
-            "first_instance_at": now,
-            "attempts": 0,
-            "forgotten_at": None,
-        }
+        values |= {"revision": study.revision + 1, "attempts": 0}
         append(connection, study.id, "study.reopened", now=now, revision=study.revision + 1)
     connection.execute(update(studies).where(studies.c.id == study.id).values(values))
 
@@ -337,6 +350,16 @@ def postpone_study(connection: Connection, claim: Claim, *, until: datetime, now
     """Give a study back for another attempt; raises LeaseLost where the row has passed on."""
     _update_claimed(connection, claim, lease_holder=None, lease_until=None, next_attempt_at=until)
     append(connection, claim.study.id, "study.postponed", now=now, attempt=claim.study.attempts)
+
+
+def release_study(connection: Connection, claim: Claim, *, now: datetime) -> None:
+    """Give a study back that was not tried to the end; the attempt does not count.
+
+    Raises LeaseLost where the row has passed on.
+    """
+    attempts = studies.c.attempts - 1
+    _update_claimed(connection, claim, lease_holder=None, lease_until=None, attempts=attempts)
+    append(connection, claim.study.id, "study.released", now=now)
 
 
 def finish_study(

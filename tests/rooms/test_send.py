@@ -267,7 +267,7 @@ def test_a_delivery_that_failed_can_be_sent_again(database: Database, tmp_path: 
     study_id = put_into_outbox(database, report())
     deliver_due(database, sending(free_port, attempts=1))
     with database.transaction() as connection:
-        queued = send_again(connection, study_id, now=NOW)
+        queued = send_again(connection, study_id, destinations=["pacs"], now=NOW)
 
     with stand_in_pacs(tmp_path / "pacs") as pacs:
         taken = deliver_due(database, sending(pacs.port))

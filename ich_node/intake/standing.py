@@ -1,0 +1,77 @@
+"""How a content stands to what is stored under its UID already. Reads the archive, never decodes a pixel."""
+
+from enum import StrEnum
+
+from pydicom.dataset import Dataset
+
+from ich_node.dicom.part10 import pixels_of, read_header
+from ich_node.dicom.values import decimals, quietly, text
+from ich_node.errors import UnreadableInstance
+from ich_node.store.files import Archive
+from ich_node.store.studies import NewInstance, StoredInstance
+
+# Implicit and Explicit VR Little Endian hold the same bytes of pixels (PS3.5 A.1, A.2)
+_NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"})
+# what a PACS leaves alone when it sends an image in another transfer syntax
+_GEOMETRY = (
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "RescaleIntercept",
+    "RescaleSlope",
+)
+
+
+class Standing(StrEnum):
+    """How a content stands to what is stored under its UID already."""
+
+    NEW = "new"
+    STORED_BEFORE = "stored before"
+    OTHER_SYNTAX = "stored before in another transfer syntax"
+    MENDED = "mended"  # the same pixels under another header
+    CONFLICT = "conflict"
+
+
+def standing_of(new: NewInstance, stored: list[StoredInstance], archive: Archive) -> Standing:
+    """Compare a content whose file is written with those under the same UID, `stored`."""
+    if not stored:
+        return Standing.NEW
+    if any(one.sha256 == new.sha256 for one in stored):
+        return Standing.STORED_BEFORE
+    first = next((one for one in stored if one.in_use), stored[0])
+    if _place(first) != _place(new):
+        return Standing.CONFLICT
+    try:
+        return _compared(first, new, archive)
+    except FileNotFoundError:
+        return Standing.MENDED  # a forgotten file leaves nothing to contradict
+    except (UnreadableInstance, OSError):
+        return Standing.CONFLICT
+
+
+def _place(instance: NewInstance | StoredInstance) -> tuple[str, str, str]:
+    return instance.study_uid, instance.series_uid, instance.sop_class_uid
+
+
+def _compared(first: StoredInstance, new: NewInstance, archive: Archive) -> Standing:
+    before, after = archive.read(first.file), archive.read(new.file)
+    syntaxes = {first.transfer_syntax_uid, new.transfer_syntax_uid}
+    comparable = len(syntaxes) == 1 or syntaxes <= _NATIVE
+    if comparable and pixels_of(before) != pixels_of(after):
+        return Standing.CONFLICT
+    if len(syntaxes) > 1 and _image(read_header(before)) == _image(read_header(after)):
+        return Standing.OTHER_SYNTAX
+    return Standing.MENDED if comparable else Standing.CONFLICT
+
+
+def _image(header: Dataset) -> tuple[object, ...]:
+    """What must be the same for two encodings to be of one image: the patient and the geometry."""
+    with quietly():
+        return text(header, "PatientID"), *(decimals(header, keyword) for keyword in _GEOMETRY)
