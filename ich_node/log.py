@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -43,7 +44,8 @@ def configure(process: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
-    # libraries may print header values in their messages: a patient's name must not come out that way
+    # libraries may print header values in messages and warnings: a patient's name must not come out that way
+    warnings.simplefilter("ignore")
     logging.getLogger().handlers[:] = [logging.NullHandler()]
     for chatty in ("pydicom", "pynetdicom", "apscheduler", "alembic"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)

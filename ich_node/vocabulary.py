@@ -20,6 +20,7 @@ NOT_LOOKED_FOR = (
 NOTE_AVERAGED = "Thin slices were averaged to slabs of about 5 mm."
 NOTE_LOSSY = "The images were compressed with loss."
 NOTE_NO_AGE = "The header states no age."
+NOTE_BRACE = "The head holder was left in some slices: removing it might have cut into the head."
 NOTE_TRUSTED = "The pixel values were taken as Hounsfield units without a check."
 
 

@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from ich_node.analysis.analyse import Analysis, Order, analyse, give_up
+from ich_node.analysis.analyse import Analysis, analyse, give_up
+from ich_node.analysis.order import Order
 from ich_node.analysis.reader import Reader
 from ich_node.analysis.record import reading_rows, says_the_same
 from ich_node.analysis.stopwatch import Stopwatch, nowhere
 from ich_node.core.retry import RetryPolicy, next_attempt_at
-from ich_node.errors import DatabaseAway, LeaseLost, UsageError
+from ich_node.errors import Collision, DatabaseAway, LeaseLost
 from ich_node.log import logger
 from ich_node.settings import Settings
 from ich_node.store.bundles import serving
-from ich_node.store.database import Database, installation_uid, require_current
-from ich_node.store.deliveries import add_deliveries
+from ich_node.store.database import Connection, Database, installation_uid, require_current
+from ich_node.store.deliveries import add_deliveries, has_delivery_everywhere
 from ich_node.store.files import Archive
+from ich_node.store.history import append
 from ich_node.store.readings import add_readings, add_report, readings_of, reports_of
 from ich_node.store.studies import (
     Claim,
@@ -29,11 +31,17 @@ from ich_node.store.studies import (
     finish_study,
     instances_of,
     postpone_study,
+    release_study,
 )
 from ich_node.vocabulary import Reason
-from model.errors import ModelError
 
 IDLE_S = 0.25
+TROUBLE_S = 5.0
+LONGEST_RETRY_S = 600.0
+
+
+class Stopping(BaseException):
+    """The process ends: what is in work goes back. No Exception, so that nothing takes it for a fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +53,12 @@ class Bench:
     archive: Archive
     reader: Reader
     holder: str
+    stop: threading.Event
     at: Callable[[str], None] = nowhere
 
 
 def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = nowhere) -> None:
-    """Work until `stop`; a database that is away is waited for."""
+    """Work until `stop`, through every trouble: a database that is away, a bundle that does not load."""
     database = Database(settings.database_url)
     require_current(database)
     bench = Bench(
@@ -58,39 +67,39 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
         archive=Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb),
         reader=Reader(None if settings.analysis.device == "auto" else settings.analysis.device),
         holder=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
+        stop=stop,
         at=at,
     )
-    _make_ready(bench)
     while not stop.is_set():
         try:
-            worked = work_once(bench)
-        except DatabaseAway as error:
+            pause_s = 0.0 if work_once(bench) else IDLE_S
+        except Stopping:
+            break
+        except (Collision, DatabaseAway) as error:
             logger().error("database.away", error=type(error).__name__)
-            worked = False
-        if not worked:
-            stop.wait(IDLE_S)
+            pause_s = IDLE_S if isinstance(error, Collision) else TROUBLE_S
+        except Exception as error:  # noqa: BLE001  the loop must outlive a fault; the study's lease ends
+            logger().error("work.failed", error=type(error).__name__)
+            pause_s = TROUBLE_S
+        stop.wait(pause_s)
     database.dispose()
 
 
-def _make_ready(bench: Bench) -> None:
-    """Load the network before the first study needs it; one that does not load fails its studies visibly."""
-    try:
-        with bench.database.transaction() as connection:
-            bundle = serving(connection)
-        bench.reader.take(bundle)
-    except (DatabaseAway, UsageError, ModelError) as error:
-        logger().error("bundle.not_loaded", error=type(error).__name__)
-
-
 def work_once(bench: Bench) -> bool:
-    """Take one study to its outcome, or back into the queue; returns whether there was one."""
+    """Take one study to its outcome, or back into the queue; returns whether there was one.
+
+    Raises where no bundle serves or loads: no study is claimed then, and none loses an attempt for it.
+    """
+    with bench.database.transaction() as connection:
+        bundle = serving(connection)
+    bench.reader.take(bundle)
     lease_s = bench.settings.analysis.lease_s
     with bench.database.transaction() as connection:
         claim = claim_study(connection, holder=bench.holder, lease_s=lease_s, now=_now())
     if claim is None:
         return False
-    bench.at("claimed")
     try:
+        _tell(bench, "claimed")
         with _kept_alive(bench, claim):
             order = _order(bench, claim)
             analysis = _analysis(bench, claim, order)
@@ -99,7 +108,18 @@ def work_once(bench: Bench) -> bool:
     except LeaseLost:
         # another instance came, or somebody else holds the study now: what we have is about something else
         logger().warning("study.lease_lost", study=claim.study.id)
+    except Stopping:
+        with bench.database.transaction() as connection:
+            release_study(connection, claim, now=_now())
+        raise
     return True
+
+
+def _tell(bench: Bench, stage: str) -> None:
+    """Say that a stage begins; the moment to go if the process is to end."""
+    bench.at(stage)
+    if bench.stop.is_set():
+        raise Stopping
 
 
 def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
@@ -107,9 +127,10 @@ def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
     attempts = bench.settings.analysis.attempts
     if claim.study.attempts > attempts:
         # every earlier attempt took its process along
-        return give_up(order, at=_now().astimezone())
+        return give_up(order, at=_site_time())
     try:
-        return analyse(order, bench.reader, Stopwatch(at=bench.at), at=_now().astimezone())
+        watch = Stopwatch(at=lambda stage: _tell(bench, stage))
+        return analyse(order, bench.reader, watch, _site_time)
     except Exception as error:  # noqa: BLE001  whatever went wrong, the study ends visibly, never as negative
         logger().error(
             "study.analysis_failed",
@@ -117,32 +138,34 @@ def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
             attempt=claim.study.attempts,
             error=type(error).__name__,
         )
-        policy = RetryPolicy(attempts=attempts, first_s=bench.settings.analysis.retry_s, longest_s=600)
-        again = next_attempt_at(policy, attempts_made=claim.study.attempts, now=_now())
-        if again is None:
-            return give_up(order, at=_now().astimezone())
-        with bench.database.transaction() as connection:
-            postpone_study(connection, claim, until=again, now=_now())
-        return None
+    retry_s = bench.settings.analysis.retry_s
+    policy = RetryPolicy(attempts=attempts, first_s=retry_s, longest_s=LONGEST_RETRY_S)
+    again = next_attempt_at(policy, attempts_made=claim.study.attempts, now=_now())
+    if again is None:
+        return give_up(order, at=_site_time())
+    with bench.database.transaction() as connection:
+        postpone_study(connection, claim, until=again, now=_now())
+    return None
 
 
 def _order(bench: Bench, claim: Claim) -> Order:
     study = claim.study
     with bench.database.transaction() as connection:
-        stored = instances_of(connection, study.id)
+        instances = instances_of(connection, study.id)
         bundle = serving(connection)
         earlier = reports_of(connection, study.id)
         installation = installation_uid(connection)
-    present = [instance.file for instance in stored if bench.archive.exists(instance.file)]
+    present = [one for one in instances if bench.archive.exists(one.file)]
     # images that retention took, or that somebody deleted: what is left is no whole
-    barriers = {Reason.CONFLICT: study.conflict, Reason.INCOMPLETE: len(present) < len(stored)}
+    barriers = {Reason.CONFLICT: study.conflict, Reason.INCOMPLETE: len(present) < len(instances)}
     return Order(
-        study_id=study.id,
-        files=tuple(bench.archive.path(name) for name in present),
+        study=study,
+        instances=tuple(instances),
+        files=tuple(bench.archive.path(one.file) for one in present),
         barriers=tuple(reason for reason, holds in barriers.items() if holds),
+        last_attempt=study.attempts >= bench.settings.analysis.attempts,
         bundle=bundle,
         installation_uid=installation,
-        revision=study.revision,
         predecessor=next((report for report in earlier if report.kind == "SR"), None),
         settings=bench.settings,
     )
@@ -153,12 +176,14 @@ def _record(bench: Bench, claim: Claim, order: Order, analysis: Analysis) -> Non
     study, now = claim.study, _now()
     destinations = [d.name for d in bench.settings.destinations] if bench.settings.mode == "report" else []
     rows = reading_rows(analysis, order, now=now)
-    bench.at("built")
+    _tell(bench, "built")
     with bench.database.transaction() as connection:
         finish_study(connection, claim, outcome=analysis.outcome, reason=analysis.reason, now=now)
+        _tell_selection(connection, analysis, study.id, now)
         before = [reading for reading in readings_of(connection, study.id) if reading.leading]
         add_readings(connection, rows)
-        if not (before and says_the_same(before[-1], rows)):
+        known = bool(before) and says_the_same(before[-1], rows)
+        if not (known and has_delivery_everywhere(connection, study.id, destinations)):
             for report in analysis.reports:
                 add_deliveries(connection, add_report(connection, report), destinations, now=now)
         bench.at("commit")
@@ -169,6 +194,20 @@ def _record(bench: Bench, claim: Claim, order: Order, analysis: Analysis) -> Non
         outcome=analysis.outcome,
         reason=analysis.reason,
     )
+
+
+def _tell_selection(connection: Connection, analysis: Analysis, study_id: int, now: datetime) -> None:
+    """Keep in the history why each series was read or not."""
+    for candidate in analysis.selection.candidates if analysis.selection else ():
+        append(
+            connection,
+            study_id,
+            "series.chosen" if candidate.chosen else "series.not_chosen",
+            now=now,
+            series=candidate.series_uid,
+            instances=len(candidate.instances),
+            reasons=[reason.value for reason in candidate.reasons],
+        )
 
 
 @contextmanager
@@ -184,7 +223,7 @@ def _kept_alive(bench: Bench, claim: Claim) -> Iterator[None]:
                     extend_lease(connection, claim, lease_s=lease_s, now=_now())
             except LeaseLost:
                 return
-            except DatabaseAway:
+            except (Collision, DatabaseAway):
                 continue
 
     heart = threading.Thread(target=_beat, name="heartbeat", daemon=True)
@@ -198,3 +237,7 @@ def _kept_alive(bench: Bench, claim: Claim) -> Iterator[None]:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _site_time() -> datetime:
+    return _now().astimezone()

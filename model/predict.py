@@ -16,12 +16,11 @@ from model.errors import ModelFailure
 from model.manifest import Manifest
 from model.prepare import prepare
 from model.score import score_pictures
-from model.slabs import slab_means, slab_numbers
 from model.volume import Volume
 from model.window import to_window
 
 Progress = Callable[[int, int], None]
-"""Called with (slabs done, slabs in all)."""
+"""Called with (slices done, slices in all)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +68,11 @@ class Predictor:
     def predict(
         self, volume: Volume, progress: Progress | None = None, at: Callable[[str], None] | None = None
     ) -> Prediction:
-        """Score a volume; raises ModelFailure where the network gives no finite number."""
+        """Score a volume of slices about 5 mm thick; raises ModelFailure where a score is not finite."""
         tell, step = at or _ignore, progress or _ignore_progress
         started = time.perf_counter()
         tell("brace")
-        numbers = slab_numbers(volume)
-        pictures, notes = self._prepare(slab_means(volume, numbers))
+        pictures, notes = self._prepare(volume)
         prepared = time.perf_counter()
         tell("predict")
         scores = score_pictures(
@@ -83,19 +81,18 @@ class Predictor:
         if not (np.isfinite(scores.hemorrhage).all() and np.isfinite(scores.location).all()):
             raise ModelFailure("the network gave a score that is no number")
         threshold = self.manifest.slice_thresholds.low
-        slice_scores = scores.hemorrhage[numbers]
         return Prediction(
             score=study_score(scores.hemorrhage, self.manifest.aggregation),
-            slice_scores=slice_scores,
+            slice_scores=scores.hemorrhage,
             location_scores=study_location(scores.location, scores.hemorrhage, threshold),
-            key_slices=key_slices(slice_scores, threshold),
+            key_slices=key_slices(scores.hemorrhage, threshold),
             notes=notes,
             seconds={"brace": prepared - started, "predict": time.perf_counter() - prepared},
             device=self.device_name,
         )
 
-    def _prepare(self, slabs: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-        prepared = [prepare(to_window(hu), self.manifest.input.size) for hu in slabs]
+    def _prepare(self, volume: Volume) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        prepared = [prepare(to_window(hu), self.manifest.input.size) for hu in volume.hu]
         tripped = sum(p.tripped for p in prepared)
         notes = (f"BRACE_GUARD_TRIPPED:{tripped}",) if tripped else ()
         return np.stack([p.picture for p in prepared]), notes

@@ -23,9 +23,10 @@ from model.brain import BrainEvidence, brain_evidence
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The selection of one study, and each chosen candidate as a volume, by its key."""
+    """The selection of one study; chosen candidates as volumes by key; files by SOP Instance UID."""
 
     selection: Selection
+    paths: dict[str, Path]
     series: dict[str, AssembledSeries] = field(default_factory=dict)
 
 
@@ -52,7 +53,7 @@ def choose_series(
         selection = choose(facts, rules, looks)
         chosen = {one.key for one in selection.chosen}
         series = {key: volume for key, volume in series.items() if key in chosen}
-    return Choice(selection=selection, series=series)
+    return Choice(selection=selection, paths=paths, series=series)
 
 
 def look_at(

@@ -55,11 +55,6 @@ class Explanation:
             console.print("Nothing to read: the folder holds no file.")
         console.print(DISCLAIMER)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is no study at all."""
-        return not self.studies
-
 
 def explain_folder(folder: Path, rules: Rules | None = None, *, trust_headers: bool = False) -> Explanation:
     """Explain every file below a folder, study by study; order of files never matters."""

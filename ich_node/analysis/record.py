@@ -2,22 +2,35 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
-from ich_node.analysis.analyse import Analysis, CandidateReading, Order
+from ich_node.analysis.analyse import Analysis
+from ich_node.analysis.order import Order
+from ich_node.analysis.read import CandidateReading
 from ich_node.core.conclusion import Finding
+from ich_node.dicom.values import text
 from ich_node.store.bundles import ServingBundle
 from ich_node.store.readings import Reading
 
-_SAID = ("outcome", "reason", "location", "hemorrhage_probability", "slice_probabilities", "key_instances")
+_SAID = (
+    "outcome",
+    "reason",
+    "location",
+    "hemorrhage_probability",
+    "slice_probabilities",
+    "key_instances",
+    "identity_sha256",  # a mended name or accession number needs a new report
+)
+_IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID")
 
 
 def reading_rows(analysis: Analysis, order: Order, *, now: datetime) -> list[Reading]:
     """One row for each reading; the first one leads."""
     return [
         Reading(
-            study_id=order.study_id,
-            revision=order.revision,
+            study_id=order.study.id,
+            revision=order.study.revision,
             series_uid=reading.series_uid,
             outcome=reading.finding.outcome,
             reason=reading.finding.reason,
@@ -65,7 +78,14 @@ def _result(analysis: Analysis, reading: CandidateReading, bundle: ServingBundle
         "seconds": dict(analysis.seconds),
         "extent": _extent(finding),
         "notes": list(finding.notes),
+        "identity_sha256": _identity(reading),
     }
+
+
+def _identity(reading: CandidateReading) -> str:
+    """A hash of what the report says about the patient: changed when it was mended at the source."""
+    header = reading.sources[0]
+    return sha256("\0".join(text(header, keyword) for keyword in _IDENTITY).encode()).hexdigest()
 
 
 def _extent(finding: Finding) -> dict[str, Any] | None:

@@ -65,6 +65,45 @@ class Selection:
     def chosen(self) -> tuple[Candidate, ...]:
         return tuple(candidate for candidate in self.candidates if candidate.chosen)
 
+    @property
+    def best_declined(self) -> Candidate | None:
+        """The best of the candidates that claim to be a head CT and cannot be judged."""
+        by_key = {candidate.key: candidate for candidate in self.candidates}
+        ranked = (by_key[key] for key in self.best_first)
+        return next(
+            (one for one in ranked if one.reasons and one.reasons[0].verdict is Verdict.DECLINED), None
+        )
+
+    @property
+    def unread(self) -> tuple[Candidate, ...]:
+        """Head scans beside the chosen ones that may hold what the chosen ones do not show.
+
+        A series that is no plain head scan by its nature (contrast, bone kernel, out of scope, a few slices
+        repeated) leaves no doubt about the scan that was read; one that is damaged or has holes does.
+        """
+        read = {candidate.acquisition for candidate in self.chosen}
+        return tuple(
+            candidate
+            for candidate in self.candidates
+            if candidate.acquisition not in read
+            and candidate.claim is Claim.HEAD
+            and candidate.reasons
+            and candidate.reasons[0] in _LEAVES_DOUBT
+        )
+
+
+_LEAVES_DOUBT = frozenset(
+    {
+        Reason.TOO_LARGE,
+        Reason.CONFLICT,
+        Reason.UNDECODABLE,
+        Reason.NOT_HU,
+        Reason.LOSSY,
+        Reason.GEOMETRY,
+        Reason.INCOMPLETE,
+    }
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Scene:

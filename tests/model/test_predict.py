@@ -46,20 +46,6 @@ def test_the_same_volume_has_the_same_scores(predictor):
     assert (one.slice_scores == two.slice_scores).all()
 
 
-def test_thin_slices_are_scored_as_slabs(predictor):
-    thick = drawn_volume(10, step_mm=5.0)
-    thin = Volume(
-        hu=np.repeat(thick.hu, 5, axis=0), positions_mm=np.arange(50) * 1.0, spacing_mm=thick.spacing_mm
-    )
-    steps = []
-
-    found = predictor.predict(thin, progress=lambda *s: steps.append(s))
-
-    assert steps[-1] == (10, 10)
-    assert found.slice_scores.shape == (50,)
-    assert found.slice_scores[::5] == pytest.approx(predictor.predict(thick).slice_scores, abs=1e-4)
-
-
 def test_a_tripped_guard_is_noted(predictor):
     volume = drawn_volume(8)
     half = volume.hu[:, ::2, ::2]

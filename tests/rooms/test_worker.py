@@ -1,0 +1,305 @@
+"""What the worker makes of studies: every one ends once and visibly, and never as negative out of doubt."""
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from builders import ct_series
+from model_builders import tiny_bundle
+from pydicom import dcmread
+from pydicom.filebase import DicomBytesIO
+from reception import Message, archive_of, settings_for
+
+from ich_node.analysis.reader import Reader
+from ich_node.core.states import DeliveryState, StudyState
+from ich_node.dicom.report import read_back
+from ich_node.intake.accept import accept
+from ich_node.intake.close import close_complete_studies
+from ich_node.retraining.registry import register_first
+from ich_node.store.deliveries import deliveries_of, send_again
+from ich_node.store.readings import readings_of, reports_of
+from ich_node.store.studies import ask_again, find_study
+from ich_node.worker import Bench, Stopping, work_once
+from model.manifest import Thresholds
+
+STUDY = "1.2.3.50"
+ALWAYS_POSITIVE = Thresholds(low=0.0, high=0.0)
+ALWAYS_NEGATIVE = Thresholds(low=1.0, high=1.0)
+
+
+class Room:
+    """A worker's bench in this process, with what is needed to bring it studies."""
+
+    def __init__(self, folder, database, thresholds, **sections):
+        bundle = tiny_bundle(folder / "bundle", study_thresholds=thresholds, slice_thresholds=thresholds)
+        sections.setdefault("mode", "report")
+        sections.setdefault(
+            "destinations", [{"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 104}]
+        )
+        url = database.engine.url.render_as_string(hide_password=False)
+        self.settings = settings_for(folder, url, 11112, bundle=str(bundle), **sections)
+        self.database = database
+        self.bench = Bench(
+            settings=self.settings,
+            database=database,
+            archive=archive_of(self.settings),
+            reader=Reader("cpu"),
+            holder="test",
+            stop=threading.Event(),
+        )
+
+    def register(self):
+        register_first(self.database, self.settings, now=datetime.now(UTC))
+        return self
+
+    def receive(self, *series):
+        self.receive_messages(Message.of(image) for images in series for image in images)
+
+    def receive_messages(self, messages):
+        for message in messages:
+            answer = accept(
+                message.received(),
+                database=self.database,
+                archive=self.bench.archive,
+                now=datetime.now(UTC),
+            )
+            assert answer.status == 0
+        close_complete_studies(self.database, now=datetime.now(UTC), quiet_s=0, deadline_s=3600)
+
+    def work(self, **changes):
+        assert work_once(replace(self.bench, **changes))
+        return self.look()
+
+    def look(self):
+        with self.database.transaction() as connection:
+            study = find_study(connection, STUDY)
+            return (
+                study,
+                readings_of(connection, study.id),
+                reports_of(connection, study.id),
+                deliveries_of(connection, study.id),
+            )
+
+
+@pytest.fixture
+def room(tmp_path, database):
+    return lambda thresholds=ALWAYS_NEGATIVE, **sections: Room(
+        tmp_path, database, thresholds, **sections
+    ).register()
+
+
+def _scan(number=2, **keywords):
+    """One pass over the head; passes of one study differ by series number, acquisition and time."""
+    return ct_series(
+        study_uid=STUDY,
+        series_uid=f"{STUDY}.{number}",
+        series_number=number,
+        acquisition=number,
+        AcquisitionTime=f"12{number:02d}00",
+        **{"slices": 14, **keywords},
+    )
+
+
+def _said(report):
+    return read_back(dcmread(DicomBytesIO(report.content)))
+
+
+def test_a_study_is_read_once_reported_twice_over_and_put_into_the_outbox(room):
+    there = room(ALWAYS_POSITIVE)
+    there.receive(_scan())
+
+    study, readings, reports, deliveries = there.work()
+
+    assert (study.state, study.outcome) == (StudyState.FINISHED, "positive")
+    assert [reading.leading for reading in readings] == [True]
+    assert sorted(report.kind for report in reports) == ["SC", "SR"]
+    assert [delivery.state for delivery in deliveries] == [DeliveryState.PENDING] * 2
+    assert not work_once(there.bench)
+
+
+def test_a_header_full_of_rubbish_still_ends_in_a_report(room):
+    there = room(ALWAYS_NEGATIVE, analysis={"attempts": 1})
+    whole, broken = (
+        b"\x08\x00\x32\x10SQ\0\0\0\0\0\0",
+        b"\x08\x00\x32\x10UN\0\0\x06\0\0\0\xfe\xff\x00\xe0\x08\x00",
+    )
+    messages = [Message.of(image) for image in _scan(ProcedureCodeSequence=[])]
+    assert all(whole in message.dataset for message in messages)
+    there.receive_messages(
+        replace(message, dataset=message.dataset.replace(whole, broken)) for message in messages
+    )
+
+    study, _, reports, _ = there.work()
+
+    assert study.state is StudyState.FINISHED
+    assert len(reports) == 2
+    assert _said(reports[0]).conclusion
+
+
+def test_a_reading_that_breaks_on_the_last_attempt_takes_no_positive_along(room):
+    there = room(ALWAYS_POSITIVE, analysis={"attempts": 1})
+    there.receive(_scan(2), _scan(3))
+    begun = []
+
+    def _break_the_second(stage):
+        begun.append(stage)
+        if begun.count("predict") == 2 and stage == "predict":
+            raise RuntimeError("out of memory")
+
+    study, readings, reports, _ = there.work(at=_break_the_second)
+
+    assert study.outcome == "positive"
+    assert [reading.outcome for reading in readings] == ["positive", "failed"]
+    assert _said(reports[0]).outcome == "positive"
+
+
+def test_before_the_last_attempt_a_reading_that_breaks_is_tried_again(room):
+    there = room(ALWAYS_POSITIVE, analysis={"attempts": 2, "retry_s": 0.001})
+    there.receive(_scan())
+
+    def _break(stage):
+        if stage == "predict":
+            raise RuntimeError("out of memory")
+
+    waiting, *_ = there.work(at=_break)
+    study, *_ = there.work()
+
+    assert (waiting.state, waiting.outcome) == (StudyState.READY, None)
+    assert study.outcome == "positive"
+
+
+def test_a_second_head_scan_with_holes_forbids_to_say_negative(room):
+    there = room(ALWAYS_NEGATIVE)
+    holed = _scan(3, slices=20)
+    there.receive(_scan(2), [*holed[:7], *holed[12:]])
+
+    study, readings, _, _ = there.work()
+
+    assert (study.outcome, study.reason) == ("declined", "INCOMPLETE")
+    assert {(reading.outcome, reading.reason) for reading in readings} == {
+        ("declined", "INCOMPLETE"),
+        ("negative", None),
+    }
+
+
+def test_a_bone_series_beside_the_head_scan_leaves_no_doubt(room):
+    there = room(ALWAYS_NEGATIVE)
+    there.receive(_scan(2), _scan(3, kernel="H60s", description="Bone"))
+
+    study, *_ = there.work()
+
+    assert study.outcome == "negative"
+
+
+def test_the_same_study_read_again_with_the_same_result_brings_no_second_report(room):
+    there = room()
+    there.receive(_scan())
+    study, *_ = there.work()
+    with there.database.transaction() as connection:
+        ask_again(connection, study, now=datetime.now(UTC))
+
+    again, readings, reports, _ = there.work()
+
+    assert again.revision == study.revision + 1
+    assert len(readings) == 2
+    assert len(reports) == 2
+
+
+def test_a_mended_patient_id_brings_a_new_report_that_names_the_one_it_replaces(room):
+    there = room()
+    images = _scan()
+    there.receive(images)
+    _, _, first, _ = there.work()
+    for image in images:
+        image.PatientID = "MENDED"
+    there.receive(images)
+
+    study, _, reports, deliveries = there.work()
+
+    assert study.revision > 1
+    newest = _said(reports[0])
+    assert newest.predecessors == (next(one.sop_instance_uid for one in first if one.kind == "SR"),)
+    assert dcmread(DicomBytesIO(reports[0].content)).PatientID == "MENDED"
+    assert len(deliveries) == 4
+
+
+def test_what_was_read_in_quiet_mode_can_be_sent_when_the_mode_is_report(room):
+    there = room(mode="quiet")
+    there.receive(_scan())
+    study, _, _, before = there.work()
+    assert before == []
+
+    with there.database.transaction() as connection:
+        queued = send_again(connection, study.id, destinations=["pacs"], now=datetime.now(UTC))
+    _, _, _, after = there.look()
+
+    assert queued == 2
+    assert [delivery.state for delivery in after] == [DeliveryState.PENDING] * 2
+
+
+def test_without_a_bundle_no_study_is_claimed_and_none_loses_an_attempt(tmp_path, database):
+    there = Room(tmp_path, database, ALWAYS_POSITIVE)
+    there.receive(_scan())
+
+    with pytest.raises(Exception, match="migrate"):
+        work_once(there.bench)
+    waiting, *_ = there.look()
+    study, *_ = there.register().work()
+
+    assert waiting.attempts == 0
+    assert study.outcome == "positive"
+
+
+def test_a_study_whose_files_are_gone_ends_as_failed_with_a_report(room):
+    there = room(ALWAYS_POSITIVE)
+    there.receive(_scan())
+    with there.database.transaction() as connection:
+        from ich_node.store.images import files_of
+
+        study = find_study(connection, STUDY)
+        there.bench.archive.delete(files_of(connection, study.id))
+
+    study, _, reports, _ = there.work()
+
+    assert (study.outcome, study.reason) == ("failed", "MODEL_FAILED")
+    assert _said(reports[0]).reason == "MODEL_FAILED"
+
+
+def test_a_study_that_lost_some_files_is_declined_and_never_negative(room):
+    there = room(ALWAYS_NEGATIVE)
+    there.receive(_scan())
+    with there.database.transaction() as connection:
+        from ich_node.store.images import files_of
+
+        study = find_study(connection, STUDY)
+        there.bench.archive.delete(files_of(connection, study.id)[:3])
+
+    study, *_ = there.work()
+
+    assert (study.outcome, study.reason) == ("declined", "INCOMPLETE")
+
+
+def test_a_worker_that_is_told_to_stop_gives_the_study_back_without_losing_an_attempt(room):
+    there = room(ALWAYS_POSITIVE)
+    there.receive(_scan())
+
+    with pytest.raises(Stopping):
+        work_once(replace(there.bench, at=lambda stage: stage == "predict" and there.bench.stop.set()))
+    waiting, *_ = there.look()
+    there.bench.stop.clear()
+    study, *_ = there.work()
+
+    assert (waiting.state, waiting.lease_holder, waiting.attempts) == (StudyState.READY, None, 0)
+    assert study.outcome == "positive"
+
+
+def test_two_patients_in_one_study_are_for_a_person_to_solve(room):
+    from ich_node.demo.ct_images import made_up_patient
+
+    there = room(ALWAYS_POSITIVE)
+    there.receive(_scan(2, patient=made_up_patient(1)), _scan(3, patient=made_up_patient(2)))
+
+    study, *_ = there.work()
+
+    assert (study.outcome, study.reason) == ("declined", "CONFLICT")
