@@ -14,17 +14,18 @@ from ich_node import vocabulary
 from ich_node.core.conclusion import Finding
 from ich_node.dicom.report_content import build_content
 from ich_node.dicom.report_context import Predecessor, ReportContext
+from ich_node.dicom.report_copies import copy_elements, encodings_of, new_item
 from ich_node.dicom.report_facts import ReportFacts, read_back
 from ich_node.dicom.report_header import (
+    bare_headers,
     contributing_equipment,
-    copy_elements,
     copy_identity,
-    evidence_of,
     in_order,
     site_time,
     stamp,
     uid_of,
 )
+from ich_node.dicom.values import items, quietly, text
 from ich_node.dicom.wording import series_description, words_of
 
 __all__ = [
@@ -53,6 +54,7 @@ _DOCUMENTS: dict[SopClass, type[ComprehensiveSR] | type[EnhancedSR]] = {
 }
 
 
+@quietly()
 def build_structured_report(
     finding: Finding,
     sources: Sequence[Dataset],
@@ -62,8 +64,9 @@ def build_structured_report(
     """Build the SR of a finding in a series of its own.
 
     `sources` are headers of every analysed instance; where nothing was analysed, of the best candidate's.
-    The same arguments give the same bytes, whatever the order of the sources. Raises ValueError on a finding
-    that no report is written about, or without sources.
+    The same arguments give the same bytes, whatever the order of the sources. Only the UIDs must be
+    sound: any other odd value is left out. Raises ValueError on a finding that no report is written about,
+    or without sources.
     """
     if not finding.outcome.is_reported or not sources:
         raise ValueError("a report needs a reported outcome and at least one source header")
@@ -71,7 +74,7 @@ def build_structured_report(
     words = words_of(finding, ordered, context)
     kind = f"sr-{sop_class.name.lower()}"
     document = _DOCUMENTS[sop_class](
-        evidence=evidence_of(ordered),
+        evidence=bare_headers(ordered),
         content=build_content(
             finding, ordered, context, tracking_uid=uid_of("tracking-1", ordered, context), words=words
         ),
@@ -114,9 +117,9 @@ _REQUEST_TYPE_2 = (
 def _requests(source: Dataset) -> list[Dataset]:
     """The orders that the images answer (Referenced Request Sequence, PS3.3 C.17.2)."""
     requests = []
-    for order in source.get("RequestAttributesSequence", None) or ():
-        request = Dataset()
-        request.StudyInstanceUID = str(source.StudyInstanceUID)
+    for order in items(source, "RequestAttributesSequence"):
+        request = new_item(order, encodings_of(source))
+        request.StudyInstanceUID = text(source, "StudyInstanceUID")
         request.ReferencedStudySequence = []
         request.RequestedProcedureCodeSequence = []
         for keyword in _REQUEST_TYPE_2:
@@ -136,6 +139,7 @@ def _private_scheme() -> CodingSchemeIdentificationItem:
     )
 
 
+@quietly()
 def to_bytes(dataset: Dataset) -> bytes:
     """Encode one of our data sets as a complete DICOM file, Explicit VR Little Endian (PS3.10)."""
     file = BytesIO()

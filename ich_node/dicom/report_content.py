@@ -29,6 +29,8 @@ from pydicom.sr.codedict import codes
 from ich_node import vocabulary
 from ich_node.core.conclusion import Finding
 from ich_node.dicom.report_context import ReportContext
+from ich_node.dicom.report_header import sop_class_of
+from ich_node.dicom.values import items, text
 from ich_node.dicom.wording import Words, ascii_text, key_instances
 from ich_node.vocabulary import Code, Outcome
 
@@ -73,13 +75,17 @@ def _observer(context: ReportContext) -> ObservationContext:
 
 def _procedure(source: Dataset) -> CodedConcept:
     """The hospital's own procedure code if it is whole, else the widest CT code of CID 100."""
-    for item in source.get("ProcedureCodeSequence", None) or ():
-        value = str(item.get("CodeValue", None) or "").strip()
-        scheme = str(item.get("CodingSchemeDesignator", None) or "").strip()
-        meaning = ascii_text(str(item.get("CodeMeaning", None) or ""))[:64]
-        if value and scheme and meaning:
+    for item in items(source, "ProcedureCodeSequence"):
+        value, scheme = text(item, "CodeValue"), text(item, "CodingSchemeDesignator")
+        meaning = ascii_text(text(item, "CodeMeaning"))[:64]
+        if _is_code(value) and _is_code(scheme) and meaning:
             return CodedConcept(value=value, scheme_designator=scheme, meaning=meaning)
     return concept(vocabulary.CT_PROCEDURE)
+
+
+def _is_code(written: str) -> bool:
+    """Tell a code from what stays of one whose bytes are no text, or that was written as several."""
+    return 0 < len(written) <= 16 and written.isprintable() and not set(written) & {"\\", "\ufffd"}
 
 
 def _group(
@@ -152,7 +158,7 @@ def _presence(outcome: Outcome) -> list[QualitativeEvaluation] | None:
 def _key_images(finding: Finding, sources: Sequence[Dataset]) -> list[SourceImageForMeasurementGroup] | None:
     if finding.outcome is not Outcome.POSITIVE:
         return None
-    classes = {str(source.SOPInstanceUID): str(source.SOPClassUID) for source in sources}
+    classes = {text(source, "SOPInstanceUID"): sop_class_of(source) for source in sources}
     return [
         SourceImageForMeasurementGroup(referenced_sop_class_uid=classes[uid], referenced_sop_instance_uid=uid)
         for uid in key_instances(finding)

@@ -2,22 +2,18 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from copy import deepcopy
 from datetime import datetime, timedelta, timezone
-from typing import cast
 
 from highdicom import ContributingEquipment
-from pydicom.charset import convert_encodings, default_encoding
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.tag import BaseTag
 from pydicom.uid import CTImageStorage
 
 from ich_node import vocabulary
 from ich_node.dicom.report_context import ReportContext
+from ich_node.dicom.report_copies import adopt_charset, copy_elements, select
 from ich_node.dicom.uids import derive
+from ich_node.dicom.values import numbers, quietly, text
 from ich_node.dicom.wording import ascii_text
 
 # type 2 of Patient and General Study: absent in the source means empty in the report (PS3.3 C.7.1.1, C.7.2.1)
@@ -26,7 +22,7 @@ _TYPE_2 = (
     "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
 _COPIED = (
-    "SpecificCharacterSet", *_TYPE_2, "StudyDescription", "ProcedureCodeSequence",
+    *_TYPE_2, "StudyDescription", "ProcedureCodeSequence",
     "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "IssuerOfAccessionNumberSequence",
     "PatientAge", "PatientSize", "PatientWeight", "AdmissionID",
     "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
@@ -34,84 +30,85 @@ _COPIED = (
     "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
     "ClinicalTrialSubjectReadingID",
 )  # fmt: skip
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+_READ = (
+    "SpecificCharacterSet", "TimezoneOffsetFromUTC", "Manufacturer", "ManufacturerModelName", "SeriesNumber",
+    "ImagePositionPatient", "RequestAttributesSequence",
+)  # fmt: skip
 
 
 def in_order(sources: Sequence[Dataset]) -> list[Dataset]:
-    """Sort the headers by series and position, so that the order of arrival changes no byte."""
+    """Return copies of what a report takes from the headers, sorted by series and position.
+
+    So the order of arrival changes no byte, and reading them changes no source.
+    """
+    headers = [select(source, (*_UIDS, *_READ, *_COPIED)) for source in sources]
     return sorted(
-        sources,
-        key=lambda source: (str(source.SeriesInstanceUID), _height_mm(source), str(source.SOPInstanceUID)),
+        headers,
+        key=lambda header: (
+            text(header, "SeriesInstanceUID"),
+            _height_mm(header),
+            text(header, "SOPInstanceUID"),
+        ),
     )
 
 
 def _height_mm(source: Dataset) -> float:
-    try:
-        return float(source.ImagePositionPatient[2])
-    except (AttributeError, IndexError, TypeError, ValueError):  # absent or malformed: the UID decides
-        return 0.0
+    position = numbers(source, "ImagePositionPatient", 3)
+    return position[2] if position else 0.0  # absent or malformed: the UID decides
 
 
 def uid_of(kind: str, sources: Sequence[Dataset], context: ReportContext) -> str:
     """Derive the UID of one object about these sources, which stand in order."""
     return derive(
         context.installation_uid,
-        str(sources[0].StudyInstanceUID),
-        str(sources[0].SeriesInstanceUID),
+        text(sources[0], "StudyInstanceUID"),
+        text(sources[0], "SeriesInstanceUID"),
         context.bundle_sha256,
         kind=kind,
         revision=context.revision,
     )
 
 
-def evidence_of(sources: Iterable[Dataset]) -> list[Dataset]:
-    """Headers that name the instances and nothing else; the first one also serves highdicom's constructors.
+@quietly()
+def bare_headers(sources: Iterable[Dataset]) -> tuple[Dataset, ...]:
+    """Return headers that name the instances and leave patient and study empty; a report needs no more.
 
-    highdicom validates what it copies, so a hospital's odd name or date would cost the report:
-    `copy_identity` copies those values verbatim afterwards.
+    highdicom validates what it copies, so a hospital's odd name or date would cost the report: its
+    constructors get these, and `copy_identity` copies the values verbatim afterwards.
     """
-    return [_reference(source) for source in sources]
+    return tuple(_bare(source) for source in sources)
 
 
-def _reference(source: Dataset) -> Dataset:
-    reference = Dataset()
+def _bare(source: Dataset) -> Dataset:
+    bare = Dataset()
     for keyword in _TYPE_2:
-        setattr(reference, keyword, "")
-    reference.StudyInstanceUID = str(source.StudyInstanceUID)
-    reference.SeriesInstanceUID = str(source.SeriesInstanceUID)
-    reference.SOPInstanceUID = str(source.SOPInstanceUID)
-    reference.SOPClassUID = str(source.get("SOPClassUID", CTImageStorage))
-    return reference
+        setattr(bare, keyword, "")
+    for keyword in _UIDS:
+        setattr(bare, keyword, text(source, keyword))
+    bare.SOPClassUID = sop_class_of(source)
+    return bare
+
+
+def sop_class_of(source: Dataset) -> str:
+    """Return the SOP Class UID, CT Image where the header names none."""
+    return text(source, "SOPClassUID") or str(CTImageStorage)
 
 
 def copy_identity(source: Dataset, target: Dataset) -> None:
     """Copy patient and study verbatim, with the character set that they are written in.
 
     Values still undecoded stay so, and `to_bytes` writes the very bytes: neither a false character set nor
-    leading zeros are repaired, as that would make another patient or another study of it.
+    leading zeros are repaired, as that would make another patient or another study of it. What cannot stand
+    in our file at all is left out, and empty where it is of type 2.
     """
+    adopt_charset(source, target)
     copy_elements(source, target, _COPIED)
-    charset = target.get("SpecificCharacterSet")
-    target.set_original_encoding(False, True, convert_encodings(charset) if charset else default_encoding)
-
-
-def copy_elements(source: Dataset, target: Dataset, keywords: Iterable[str]) -> None:
-    for keyword in keywords:
-        tag = BaseTag(tag_for_keyword(keyword) or 0)
-        if tag in source:
-            target[tag] = _verbatim(source, tag)
-
-
-def _verbatim(source: Dataset, tag: BaseTag) -> DataElement | RawDataElement:
-    vr = dictionary_VR(tag)
-    element = cast(DataElement | RawDataElement, source.get_item(tag))
-    if isinstance(element, RawDataElement) and vr != "SQ" and element.value is not None:
-        return element._replace(VR=vr)
-    return deepcopy(source[tag])
 
 
 def site_time(source: Dataset, context: ReportContext) -> datetime:
     """When the analysis ended, in the zone of the source if it names one, else in that of the context."""
-    offset = re.fullmatch(r"([+-])(\d\d)([0-5]\d)", str(source.get("TimezoneOffsetFromUTC", "")).strip())
+    offset = re.fullmatch(r"([+-])(\d\d)([0-5]\d)", text(source, "TimezoneOffsetFromUTC"))
     if offset is None:
         return context.analysed_at
     sign, hours, minutes = offset.groups()
@@ -164,4 +161,4 @@ def contributing_equipment(source: Dataset, context: ReportContext) -> list[Cont
 
 
 def _named(source: Dataset, keyword: str) -> str:
-    return ascii_text(str(source.get(keyword, None) or ""))[:64]
+    return ascii_text(text(source, keyword))[:64].strip()

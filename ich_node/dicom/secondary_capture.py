@@ -16,17 +16,19 @@ from ich_node.dicom.report_context import ReportContext
 from ich_node.dicom.report_header import (
     contributing_equipment,
     copy_identity,
-    evidence_of,
     in_order,
     site_time,
+    sop_class_of,
     stamp,
     uid_of,
 )
+from ich_node.dicom.values import quietly, text
 from ich_node.dicom.wording import ascii_text, series_description, words_of
 
 SERIES_NUMBER = 9002
 
 
+@quietly()
 def build_secondary_capture(
     finding: Finding,
     sources: Sequence[Dataset],
@@ -83,14 +85,13 @@ def _caption(finding: Finding) -> str:
 def _capture(
     pixels: NDArray[np.uint8], sources: Sequence[Dataset], context: ReportContext, description: str
 ) -> SCImage:
-    header = evidence_of(sources[:1])[0]
     capture = SCImage(
         pixel_array=pixels,
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
         patient_orientation=("L", "P"),
-        study_instance_uid=header.StudyInstanceUID,
+        study_instance_uid=text(sources[0], "StudyInstanceUID"),
         series_instance_uid=uid_of("sc-series", sources, context),
         series_number=SERIES_NUMBER,
         sop_instance_uid=uid_of("sc", sources, context),
@@ -121,9 +122,9 @@ def _capture(
 def _name_source(capture: SCImage, finding: Finding, sources: Sequence[Dataset]) -> None:
     """Point from the page to the CT image that it shows (Source Image Sequence, PS3.3 C.7.6.1)."""
     for source in sources:
-        if finding.key_instances and str(source.SOPInstanceUID) == finding.key_instances[0]:
+        if finding.key_instances and text(source, "SOPInstanceUID") == finding.key_instances[0]:
             shown = Dataset()
-            shown.ReferencedSOPClassUID = str(source.SOPClassUID)
-            shown.ReferencedSOPInstanceUID = str(source.SOPInstanceUID)
+            shown.ReferencedSOPClassUID = sop_class_of(source)
+            shown.ReferencedSOPInstanceUID = text(source, "SOPInstanceUID")
             shown.PurposeOfReferenceCodeSequence = [concept(vocabulary.SOURCE_IMAGE)]
             capture.SourceImageSequence = [shown]

@@ -16,6 +16,7 @@ from pydicom.errors import BytesLengthException
 ODD_VALUE = (
     AttributeError,
     BytesLengthException,
+    EOFError,
     LookupError,
     NotImplementedError,
     OSError,
@@ -53,12 +54,15 @@ def element(dataset: Dataset, keyword: str) -> DataElement | None:
 
 
 def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """Read all values of an element as text, without padding."""
+    """Read all values of an element as text, without padding; bytes and items of sequences are no text."""
     value = _value(dataset, keyword)
     if value is None:
         return ()
     values = value if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else [value]
-    return tuple(str(one).strip(" \0") for one in values)
+    try:
+        return tuple(str(one).strip(" \0") for one in values if not isinstance(one, (bytes, Dataset)))
+    except ODD_VALUE:
+        return ()
 
 
 def text(dataset: Dataset, keyword: str) -> str:

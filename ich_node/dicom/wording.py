@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from ich_node import vocabulary
 from ich_node.core.conclusion import Extent, Finding, Scores
 from ich_node.dicom.report_context import ReportContext
+from ich_node.dicom.values import text
 from ich_node.vocabulary import Outcome
 
 
@@ -79,14 +80,9 @@ def _refusal(finding: Finding, sources: Sequence[Dataset]) -> list[str]:
     if finding.extent:
         series, instances = finding.extent.series_number, finding.extent.slices
     else:
-        series, instances = _series_number(sources[0]), len(sources)
+        series, instances = text(sources[0], "SeriesNumber")[:64], len(sources)
     told.append(vocabulary.not_read_sentence(ascii_text(series), instances=instances))
     return told
-
-
-def _series_number(source: Dataset) -> str:
-    number = source.get("SeriesNumber", None)
-    return "" if number is None else str(number)
 
 
 def key_image_numbers(finding: Finding) -> tuple[str, ...]:
@@ -107,7 +103,7 @@ def series_description(outcome: Outcome) -> str:
     return vocabulary.SERIES_DESCRIPTIONS[outcome]
 
 
-def ascii_text(text: str) -> str:
-    """Spell a text in printable ASCII that also survives ISO_IR 13, where \\ and ~ are other characters."""
-    spelled = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+def ascii_text(written: str) -> str:
+    """Spell it in printable ASCII that also survives ISO_IR 13, where \\ and ~ are other characters."""
+    spelled = unicodedata.normalize("NFKD", written).encode("ascii", "ignore").decode()
     return re.sub(r"[^\x20-\x7d]+", " ", spelled.replace("\\", "/").replace("~", "-")).strip()

@@ -170,7 +170,7 @@ import hashlib
 from ich_node.dicom.report import build_structured_report, to_bytes
 from ich_node.dicom.secondary_capture import build_secondary_capture
 from ich_node.vocabulary import Outcome
-from report_cases import context, finding, headers
+from tests.report_cases import context, finding, headers
 sources = headers()
 positive = finding(Outcome.POSITIVE, sources)
 made = to_bytes(build_structured_report(positive, sources, context()))
