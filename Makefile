@@ -9,8 +9,9 @@ help: ## list the targets, a line each
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(INSTALLED): pyproject.toml deploy/constraints.txt
+	@echo "Installing into .venv: about 6 GB, most of it torch; minutes, depending on the network."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt \
+	$(BIN)/pip install --quiet --progress-bar on --disable-pip-version-check --constraint deploy/constraints.txt \
 		--editable '.[analysis,postgresql,dev]'
 	touch $@
 
