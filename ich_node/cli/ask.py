@@ -1,4 +1,4 @@
-"""Commands that ask: explain, doctor, studies, senders."""
+"""Commands that ask: explain, doctor, studies (with quarantine), senders."""
 
 import sys
 from pathlib import Path
@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from ich_node.cli.context import console, given, now
 from ich_node.errors import UsageError
+from ich_node.vocabulary import Reason
 
 studies = typer.Typer(help="Look at studies; read or send one again.", no_args_is_help=True)
 senders = typer.Typer(help="Who may send, and who was refused.", no_args_is_help=True)
@@ -23,15 +25,22 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder with DICOM files")],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for programs")] = False,
 ) -> None:
-    """Say which series of a folder would be read and why the others would not; needs no node."""
+    """Say which series of a folder would be read and why the others would not; needs no node.
+
+    The rules are those of the settings, where some are given, else those of a new installation.
+    """
     from ich_node.analysis.explain import explain_folder
+    from ich_node.core.grounds import Rules
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
-    explanation = explain_folder(folder)
+    site = given(context).settings().analysis
+    rules = Rules(minimum_age_years=site.minimum_age_years)
+    explanation = explain_folder(folder, rules, trust_headers=site.trust_headers)
     if as_json:
         typer.echo(explanation.to_json())
     else:
@@ -43,7 +52,7 @@ def doctor(
     context: typer.Context,
     destination: Annotated[str | None, typer.Argument(help="look at this destination only")] = None,
 ) -> None:
-    """Check settings, disk, database, bundle, device and destinations, and say what to do."""
+    """Check settings, disk, database, clock, bundle, device and destinations, and say what to do."""
     from ich_node.cli.doctor import examine
 
     checks = examine(given(context), destination)
@@ -64,11 +73,17 @@ def list_studies(
     with given(context).database().transaction() as connection:
         rows = newest(connection, limit=limit)
     table = Table("ID", "received", "state", "outcome", "reason", "revision", "accession number")
+    table.columns[0].no_wrap = True
     for row in rows:
         received = row.first_instance_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(
             str(row.id),
             received,
+            row.state,
+            row.outcome or "",
+            row.reason or "",
+            str(row.revision),
+            Text(row.accession_number),
         )
     console.print(table)
 
@@ -125,11 +140,43 @@ def send_again(context: typer.Context, study_id: Annotated[int, typer.Argument(m
     """Send the newest reports of a study once more, the same bytes."""
     from ich_node.store.deliveries import send_again as queue_again
 
+    settings = given(context).settings()
+    if settings.mode == "quiet":
+        raise UsageError('mode is quiet: nothing is sent; set mode = "report" first')
+    names = [destination.name for destination in settings.destinations]
+    if not names:
+        raise UsageError("the settings name no destination; add [[destinations]] with the PACS")
     with given(context).database().transaction() as connection:
-        count = queue_again(connection, study_id, now=now())
+        count = queue_again(connection, study_id, destinations=names, now=now())
     if count == 0:
-        raise UsageError(f"study {study_id} has no delivery that could be repeated")
+        raise UsageError(f"study {study_id} has no report that could be sent now")
     console.print(f"{count} deliveries wait for their attempt.")
+
+
+@studies.command("quarantine")
+def list_quarantine(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="how many, the newest first")] = 50,
+) -> None:
+    """List what came and belongs to no study: when, from whom, why, and where its bytes are kept."""
+    from ich_node.store.files import Archive
+    from ich_node.store.quarantine import list_quarantined
+
+    archive = Archive(given(context).settings().storage.folder, reserve_mb=0)
+    with given(context).database().transaction() as connection:
+        rows = list_quarantined(connection, limit=limit)
+    if not rows:
+        console.print("Nothing is in quarantine.")
+    for row in rows:
+        reason = Reason(row.reason)
+        console.print(
+            f"{row.received_at.astimezone():%Y-%m-%d %H:%M:%S} {reason}: {reason.sentence} "
+            f"{row.bytes} bytes from {row.calling_ae_title!r} at {row.address}\n"
+            f"  {archive.quarantine_path(row.file)}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @senders.command("list")

@@ -1,14 +1,18 @@
-"""Examines an installation: settings, disk, database, bundle, device, destinations; says what to do."""
+"""Examines an installation: settings, disk, database, clock, bundle, destinations; says what to do."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ich_node.cli.context import Given
+from ich_node.cli.context import Given, now
 from ich_node.errors import IchNodeError, UsageError
 from ich_node.network import echo
 from ich_node.settings import Settings
+from ich_node.store.clock import newest_event_at, server_time
 from ich_node.store.database import Database, require_current
+from ich_node.store.files import Archive
+
+# leases pass from one machine to another by the clock; the shortest sensible one is ten times this
+CLOCKS_MAY_DIFFER_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +45,8 @@ _MODES = {
 
 
 def _disk(settings: Settings) -> Check:
-    folder = settings.storage.folder
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    free_mb = shutil.disk_usage(existing).free // 2**20
+    folder = settings.storage.folder.absolute()
+    free_mb = Archive(folder, reserve_mb=0).free_mb()
     enough = free_mb > settings.storage.reserve_mb
     advice = "" if enough else "; free space or lower storage.reserve_mb: new images are refused now"
     return Check(
@@ -62,8 +65,28 @@ def _database_and_bundle(settings: Settings) -> Iterator[Check]:
         yield Check(subject="database", passed=False, words=f"{engine}: {error}")
         return
     yield Check(subject="database", passed=True, words=f"{engine}, schema up to date")
+    yield _clock(database)
     yield _bundle(database, settings)
     database.dispose()
+
+
+def _clock(database: Database) -> Check:
+    """Compare our clock with the database's; where it has none, with what was written down last."""
+    with database.transaction() as connection:
+        before = now()
+        theirs = server_time(connection)
+        ours = before + (now() - before) / 2
+        newest = newest_event_at(connection)
+    if theirs is not None:
+        apart_s = (ours - theirs).total_seconds()
+        words = f"{abs(apart_s):.1f} s {'ahead of' if apart_s > 0 else 'behind'} the database's server"
+        passed = abs(apart_s) <= CLOCKS_MAY_DIFFER_S
+    else:
+        passed = newest is None or newest <= ours
+        words = f"{ours.astimezone():%Y-%m-%d %H:%M:%S %z}"
+        words += "" if passed else f", but something happened to a study at {newest:%Y-%m-%d %H:%M:%S} UTC"
+    advice = "" if passed else "; set the clock (NTP): leases and retries go by it"
+    return Check(subject="clock", passed=passed, words=words + advice)
 
 
 def _bundle(database: Database, settings: Settings) -> Check:

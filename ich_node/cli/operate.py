@@ -22,7 +22,7 @@ def demo(
         int | None, typer.Option(help="repeat the studies of this seed; without it they are fresh")
     ] = None,
     studies: Annotated[
-        int, typer.Option(min=1, help="synthetic studies to send, with and without a bleed in turn")
+        int, typer.Option(min=1, max=500, help="synthetic studies to send, with and without a bleed in turn")
     ] = 2,
     keep: Annotated[bool, typer.Option("--keep", help="keep the node's folder and say where it is")] = False,
     study: Annotated[

@@ -7,7 +7,7 @@ import pytest
 
 GROUPS = {
     "": "demo serve receive work deliver schedule migrate explain doctor settings",
-    "studies": "list show read-again send-again",
+    "studies": "list show read-again send-again quarantine",
     "senders": "list",
     "labels": "import export",
     "retrain": "start status watch cancel resume",
