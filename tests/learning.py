@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 
-import torch
+import model_builders
 from builders import ct_series
 from pydicom.dataset import Dataset
 
@@ -26,35 +26,19 @@ from ich_node.store.studies import (
     mark_ready,
 )
 from ich_node.vocabulary import Location
-from model.bundle import stored_weights, write_bundle
-from model.manifest import InputFormat, Manifest, Thresholds
-from model.network import DTViT
+from model.manifest import Thresholds
 
 NOW = datetime(2026, 5, 4, 8, tzinfo=UTC)
-ENCODER, SIZE = "hybrid_lite0_vit192", 32
 
 
 def tiny_bundle(folder: Path, *, low: float = 0.3) -> Path:
     """Write a bundle of untrained weights, named like its folder, and return the folder."""
-    torch.manual_seed(7)
-    manifest = Manifest(
+    return model_builders.tiny_bundle(
+        folder,
         name=folder.name,
-        created="2026-05-04T08:00:00+00:00",
-        encoder=ENCODER,
-        input=InputFormat(size=SIZE, mean=(0.5,) * 3, std=(0.5,) * 3),
         slice_thresholds=Thresholds(low=low, high=0.6),
         study_thresholds=Thresholds(low=low, high=0.7),
-        aggregation="run3_mean",
-        temperature=1.0,
-        prevalence_in_training=0.5,
-        training={"sources": [], "subjects": 1, "slices": 1, "code_version": "0", "settings": {}, "seed": 0},
-        metrics={},
-        licence="none stated",
-        parent=None,
-        weights_sha256="0" * 64,
     )
-    write_bundle(folder, manifest, stored_weights(DTViT(ENCODER, SIZE)))
-    return folder
 
 
 def settings_of(database: Database, folder: Path, **sections: object) -> Settings:

@@ -45,7 +45,9 @@ def run_child(arguments: Sequence[str], folder: RunFolder, attendance: Attendanc
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    os.setpriority(os.PRIO_PGRP, child.pid, attendance.niceness)
+    # without root a process may step back only: where we ourselves stand further back, it stays there
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PGRP, child.pid, max(own, attendance.niceness))
     _note(folder, child.pid)
     try:
         _attend(child, attendance)

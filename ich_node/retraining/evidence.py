@@ -49,11 +49,6 @@ def evidence_of(metrics: Mapping[str, Any]) -> Evidence | None:
         raise RetrainingFailed("the evidence kept with this bundle cannot be read; retrain") from error
 
 
-def metrics_with(evidence: Evidence, **measured: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics of a candidate: the evidence, and what was measured beside it."""
-    return {**measured, "evidence": evidence.to_json()}
-
-
 def gate_json(verdict: GateVerdict) -> dict[str, Any]:
     """A verdict as it is kept with the bundle."""
     return asdict(verdict) | {"reasons": list(verdict.reasons)}

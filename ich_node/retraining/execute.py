@@ -4,6 +4,7 @@ Each step leaves its result in the run's folder; a run that goes on skips what i
 """
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import Any
 
 from ich_node.core.gate import GateVerdict
 from ich_node.core.states import RunState
-from ich_node.errors import RetrainingFailed
+from ich_node.errors import LeaseLost, RetrainingFailed
 from ich_node.retraining.bundle_folders import bundles_folder, checked_manifest, identity_of, keep_bundle
 from ich_node.retraining.child import Attendance, run_child
 from ich_node.retraining.evidence import evidence_of, gate_json
@@ -53,7 +54,7 @@ def execute(job: Job) -> None:
     job.tell("step 4 of 4: comparing")
     compare = ("ich_node.retraining.compare", str(job.folder.path), "--champion", str(champion))
     run_child(compare, job.folder, job.attendance)
-    _register(job)
+    register_candidate(job)
     job.folder.forget_pictures()
 
 
@@ -108,8 +109,11 @@ def _flat(arguments: dict[str, str]) -> list[str]:
     return [word for pair in arguments.items() for word in pair]
 
 
-def _register(job: Job) -> None:
-    """Keep the new bundle as a candidate with its evidence, and end the run, in one transaction."""
+def register_candidate(job: Job) -> None:
+    """Keep the new bundle as a candidate with its evidence, and end the run, in one transaction.
+
+    Raises LeaseLost where the run was cancelled meanwhile; nothing of the bundle is kept then.
+    """
     manifest = checked_manifest(job.folder.training)
     folder = bundles_folder(job.settings) / manifest.name
     keep_bundle(job.folder.training, folder)
@@ -129,17 +133,28 @@ def _register(job: Job) -> None:
         metrics=metrics,
         gate=gate_json(verdict),
     )
+    try:
+        _enter(job, new, message=_outcome(manifest.name, verdict))
+    except LeaseLost:
+        _forget_unless_registered(job, new)
+        raise
+
+
+def _enter(job: Job, new: NewBundle, *, message: str) -> None:
     now = datetime.now(UTC)
     with job.database.transaction() as connection:
         add_bundle(connection, new, now=now)
         finish_run(
-            connection,
-            job.run,
-            state=RunState.DONE,
-            message=_outcome(manifest.name, verdict),
-            bundle_sha256=new.sha256,
-            now=now,
+            connection, job.run, state=RunState.DONE, message=message, bundle_sha256=new.sha256, now=now
         )
+
+
+def _forget_unless_registered(job: Job, new: NewBundle) -> None:
+    """Remove the folder of a run that was cancelled, unless whoever took the run over registered it."""
+    with job.database.transaction() as connection:
+        registered = get_bundle(connection, new.sha256)
+    if registered is None:
+        shutil.rmtree(new.folder)
 
 
 def _read(file: Path) -> dict[str, Any]:

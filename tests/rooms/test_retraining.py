@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,11 @@ from rich.console import Console
 
 from ich_node.core.consensus import Presence
 from ich_node.core.states import BundleState, RunState
-from ich_node.errors import PromotionRefused, UsageError
+from ich_node.errors import LeaseLost, PromotionRefused, UsageError
+from ich_node.retraining.child import Attendance
+from ich_node.retraining.evidence import Evidence
+from ich_node.retraining.execute import Job, register_candidate
+from ich_node.retraining.folders import RunFolder
 from ich_node.retraining.registry import gate, list_bundles, promote, register_first, rollback
 from ich_node.retraining.run import RunStatus, TrainingProgress, cancel, resume, run_requested, start, status
 from ich_node.retraining.watch import remaining, watch
@@ -215,6 +220,55 @@ def test_a_stranger_with_the_number_of_an_old_process_is_left_alone(database, la
     assert stranger.is_running()
     stranger.kill()
     stranger.wait()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_run_cancelled_at_its_very_end_leaves_no_bundle_behind(database, settings, tmp_path):
+    label(database, received(database, seed=1), Presence.ABSENT)
+    start(database, settings, now=NOW)
+    with database.transaction() as connection:
+        run = claim_run(connection, holder="trainer", lease_s=60, now=NOW)
+    job = _ready_to_register(database, settings, run)
+
+    cancel(database, now=NOW)
+    with pytest.raises(LeaseLost):
+        register_candidate(job)
+
+    assert [path.name for path in (settings.storage.folder / "bundles").iterdir()] == ["tiny"]
+    with database.transaction() as connection:
+        assert [bundle.name for bundle in list_bundles(connection)] == ["tiny"]
+
+
+def _ready_to_register(database, settings, run):
+    """A run whose bundle is trained, evaluated and compared: only the registry does not know it yet."""
+    folder = RunFolder(path=run.folder)
+    tiny_bundle(folder.training, low=0.4)
+    for summary in (folder.champion, folder.challenger):
+        summary.mkdir()
+        (summary / "summary.json").write_text("{}")
+    evidence = Evidence(champion_sha256=run.parent_sha256, champion_low=0.5, challenger_low=0.5, patients=())
+    folder.write(folder.evidence, json.dumps(evidence.to_json()))
+    attendance = Attendance(alive=lambda: None, stop=threading.Event(), niceness=0)
+    return Job(
+        database=database, settings=settings, run=run, folder=folder, attendance=attendance, tell=print
+    )
+
+
+def test_a_child_never_asks_for_a_better_place_than_ours(tmp_path):
+    code = (
+        "import os, sys, threading, pathlib\n"
+        "from ich_node.retraining.child import Attendance, run_child\n"
+        "from ich_node.retraining.folders import RunFolder\n"
+        "os.nice(7)\n"
+        "attendance = Attendance(alive=lambda: None, stop=threading.Event(), niceness=3)\n"
+        "told = 'import os, time; time.sleep(0.5); print(os.nice(0), flush=True)'\n"
+        "run_child(['timeit', '-n1', '-r1', told], RunFolder(path=pathlib.Path(sys.argv[1])), attendance)\n"
+    )
+    own = os.nice(0)
+
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+    assert (tmp_path / "log.txt").read_text().splitlines()[0] == str(min(own + 7, 19))
 
 
 def test_only_one_run_is_active_and_the_second_is_told_what_to_do(database, settings):
