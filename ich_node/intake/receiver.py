@@ -204,7 +204,7 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
         _drain(listener, reception)
         reception.close_ended()
         if reconciliation.ident is not None:
-            reconciliation.join(DRAIN_S)
+            reconciliation.join(DRAIN_IDLE_S)  # it ends between two files, or with the process
         database.dispose()
         logger().info("receiver.stopped")
 

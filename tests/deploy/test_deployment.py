@@ -1,5 +1,6 @@
 """What cannot be run here is at least checked by the tool that would run it."""
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -9,6 +10,7 @@ import pytest
 from peers import missing
 
 from ich_node.serve import PROCESSES
+from ich_node.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy" / "systemd"
@@ -62,6 +64,20 @@ def test_compose_accepts_the_file():
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def test_the_receiver_of_the_compose_file_keeps_its_name_when_its_container_is_made_anew():
+    text = (ROOT / "deploy" / "compose" / "compose.yaml").read_text(encoding="utf-8")
+    _, _, receiver = text.partition("\n  receive:\n")
+
+    assert "    hostname: receive\n" in receiver.partition("\n\n")[0]
+
+
+def test_the_largest_data_set_fits_four_times_into_what_the_receiver_may_use():
+    unit = (UNITS / "ich-node-receive.service").read_text(encoding="utf-8")
+    (gigabytes,) = re.findall(r"^MemoryMax=(\d+)G$", unit, re.MULTILINE)
+
+    assert int(gigabytes) * 1000 > 4 * Settings().receiver.max_instance_mb
 
 
 def test_every_dependency_says_what_it_is_for_and_is_pinned():

@@ -1,21 +1,28 @@
 """One instance: what is stored, and what the sender is told, on both databases."""
 
 import threading
+from collections.abc import Callable
 from copy import deepcopy
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from builders import ct_series
 from peers import PostgresServer
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 from reception import Message, count, encoded
 
 from ich_node.dicom.part10 import split
 from ich_node.intake.accept import accept
+from ich_node.intake.adopt import count_lost
+from ich_node.intake.forget import forget_old_images
+from ich_node.settings import Storage
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
-from ich_node.store.images import files_of, mark_forgotten
 from ich_node.store.quarantine import list_quarantined
 from ich_node.store.studies import find_instances, find_study, instances_of
 
@@ -162,6 +169,104 @@ def test_one_uid_in_two_series_is_a_conflict_though_the_pixels_are_the_same(
         study = find_study(connection, original.StudyInstanceUID)
     assert study is not None
     assert study.conflict
+
+
+def test_one_uid_in_two_studies_is_a_conflict_and_takes_nothing_from_the_first(
+    database: Database, archive: Archive
+) -> None:
+    original = image()
+    status(Message.of(original), database, archive)
+
+    answered = status(mended(original, StudyInstanceUID="1.2.3.4"), database, archive)
+
+    with database.transaction() as connection:
+        first = find_study(connection, original.StudyInstanceUID)
+        second = find_study(connection, "1.2.3.4")
+        both = find_instances(connection, original.SOPInstanceUID)
+    assert answered == 0x0000
+    assert first is not None
+    assert second is not None
+    assert (first.conflict, second.conflict) == (False, True)
+    assert [(one.study_id, one.in_use) for one in both] == [(first.id, True), (second.id, False)]
+
+
+def compressed(dataset: Dataset, **tags: object) -> Message:
+    """The same image as a PACS sends it that keeps RLE."""
+    changed = deepcopy(dataset)
+    changed.compress(RLELossless, generate_instance_uid=False)
+    for keyword, value in tags.items():
+        setattr(changed, keyword, value)
+    return replace(Message.of(changed), transfer_syntax_uid=RLELossless)
+
+
+def implicit(dataset: Dataset) -> Message:
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, True
+    write_dataset(buffer, dataset)
+    plain = Message.of(dataset)
+    return replace(plain, dataset=buffer.getvalue(), transfer_syntax_uid=ImplicitVRLittleEndian)
+
+
+@pytest.mark.parametrize("encoded_anew", [compressed, implicit])
+def test_the_same_image_in_another_transfer_syntax_is_kept_and_changes_nothing(
+    database: Database, archive: Archive, encoded_anew: Callable[[Dataset], Message]
+) -> None:
+    original = image()
+    status(Message.of(original), database, archive)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("update studies set state = 'finished', outcome = 'negative'")
+
+    answers = [status(encoded_anew(original), database, archive) for _ in range(2)]
+
+    with database.transaction() as connection:
+        study = find_study(connection, original.StudyInstanceUID)
+        both = find_instances(connection, original.SOPInstanceUID)
+    assert answers == [0x0000, 0x0000]
+    assert study is not None
+    assert (study.state, study.revision, study.conflict) == ("finished", 1, False)
+    assert [one.in_use for one in both] == [True, False]
+    assert all(archive.exists(one.file) for one in both)
+    assert count(database, "history", "event = 'instance.other_syntax'") == 1
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"Rows": 8},
+        {"BitsStored": 11},
+        {"ImagePositionPatient": [1.0, 2.0, 3.0]},
+        {"RescaleIntercept": -1000},
+        {"PatientID": "P-4712"},
+    ],
+    ids=lambda tags: next(iter(tags)),
+)
+def test_another_transfer_syntax_hides_no_other_image_and_no_other_patient(
+    sqlite_url: str, archive: Archive, tags: dict[str, object]
+) -> None:
+    database = Database(sqlite_url)
+    original = image()
+    status(Message.of(original), database, archive)
+
+    status(compressed(original, **tags), database, archive)
+
+    with database.transaction() as connection:
+        study = find_study(connection, original.StudyInstanceUID)
+    database.dispose()
+    assert study is not None
+    assert study.conflict
+
+
+def test_other_pixels_in_implicit_vr_are_a_conflict(sqlite_url: str, archive: Archive) -> None:
+    database = Database(sqlite_url)
+    original = image()
+    status(Message.of(original), database, archive)
+    changed = deepcopy(original)
+    changed.PixelData = bytes(len(original.PixelData))
+
+    status(implicit(changed), database, archive)
+
+    assert count(database, "studies", "conflict") == 1
+    database.dispose()
 
 
 def test_two_patients_in_one_study_are_a_conflict(database: Database, archive: Archive) -> None:
@@ -337,23 +442,88 @@ def _at_once(messages: list[Message], database: Database, archive: Archive) -> l
     return answers
 
 
-def test_a_forgotten_image_that_comes_again_is_kept_again(database: Database, archive: Archive) -> None:
-    message = Message.of(image())
-    status(message, database, archive)
-    with database.transaction() as connection:
-        study = find_study(connection, image().StudyInstanceUID)
-        assert study is not None
-        archive.delete(files_of(connection, study.id))
-        mark_forgotten(connection, study.id, now=NOW)
+def forgotten_study(database: Database, archive: Archive) -> list[Message]:
+    """Three images of a finished study that retention took; as messages that bring them back."""
+    messages = [Message.of(one) for one in ct_series(slices=3, rows=16, columns=16)]
+    for message in messages:
+        status(message, database, archive)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "update studies set state = 'finished', outcome = 'negative', finished_at = last_instance_at"
+        )
+    assert forget(database, archive, days=40) == 1
+    assert images_in(archive) == []
+    return messages
 
-    answered = status(message, database, archive)
 
-    with database.transaction() as connection:
-        study = find_study(connection, image().StudyInstanceUID)
+def forget(database: Database, archive: Archive, *, days: float) -> int:
+    return forget_old_images(
+        database, archive, Storage(reserve_mb=0, keep_days=30), now=NOW + timedelta(days=days)
+    )
+
+
+def test_a_forgotten_study_of_which_one_image_comes_again_stays_forgotten_and_is_forgotten_again(
+    database: Database, archive: Archive
+) -> None:
+    message = forgotten_study(database, archive)[1]
+
+    answered = status(message, database, archive, now=NOW + timedelta(days=50))
+
     assert answered == 0x0000
     assert len(images_in(archive)) == 1
-    assert study is not None
-    assert study.forgotten_at is None
+    assert count(database, "studies", "forgotten_at is not null") == 1
+    assert count_lost(database, archive) == 0
+    assert [forget(database, archive, days=days) for days in (60, 81, 200)] == [0, 1, 0]
+    assert images_in(archive) == []
+
+
+def test_a_forgotten_study_of_which_all_images_came_again_can_be_read_again(
+    database: Database, archive: Archive
+) -> None:
+    messages = forgotten_study(database, archive)
+
+    for message in messages:
+        status(message, database, archive, now=NOW + timedelta(days=50))
+
+    assert len(images_in(archive)) == 3
+    assert count(database, "studies", "forgotten_at is null and state = 'finished'") == 1
+
+
+def test_a_late_slice_of_a_forgotten_study_reopens_it_but_brings_nothing_else_back(
+    database: Database, archive: Archive
+) -> None:
+    forgotten_study(database, archive)
+    late = ct_series(slices=4, rows=16, columns=16)[3]
+
+    status(Message.of(late), database, archive, now=NOW + timedelta(days=50))
+
+    assert count(database, "studies", "revision = 2 and forgotten_at is not null") == 1
+    assert count_lost(database, archive) == 0
+
+
+def test_an_image_that_comes_back_while_the_clock_runs_behind_is_found_by_retention(
+    sqlite_url: str, archive: Archive
+) -> None:
+    database = Database(sqlite_url)
+    message = forgotten_study(database, archive)[0]
+
+    status(message, database, archive, now=NOW + timedelta(days=39))
+
+    assert forget(database, archive, days=200) == 1
+    assert images_in(archive) == []
+    database.dispose()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_same_garbage_to_two_receivers_at_once_is_listed_once_and_refused_by_both(
+    database: Database, archive: Archive
+) -> None:
+    message = Message(sop_class_uid="1.2.840.10008.5.1.4.1.1.2", sop_instance_uid="1.2.3", dataset=GARBAGE)
+
+    answers = [code for _ in range(3) for code in _at_once([message] * 6, database, archive)]
+
+    assert [code & 0xF000 for code in answers] == [0xC000] * 18
+    assert count(database, "quarantine") == 1
 
 
 def test_a_header_longer_than_the_columns_is_stored(database: Database, archive: Archive) -> None:

@@ -74,6 +74,38 @@ def test_a_damaged_file_is_neither_adopted_nor_deleted(database: Database, archi
     assert len(files(archive)) == 4
 
 
+def test_one_bad_file_does_not_keep_the_others_out(sqlite_url: str, archive: Archive) -> None:
+    database = Database(sqlite_url)
+    store_all(database, archive)
+    with database.engine.begin() as connection:
+        for table in ("instances", "history", "studies"):
+            connection.exec_driver_sql(f"delete from {table}")
+    folder, dangling, *_ = files(archive)
+    for path in (folder, dangling):
+        path.unlink()
+    folder.mkdir()
+    dangling.symlink_to("nowhere")
+
+    adopted = reconcile(database, archive, now=AFTERWARDS)
+
+    database.dispose()
+    assert adopted == 2
+
+
+def test_it_ends_between_two_files_when_the_process_stops(sqlite_url: str, archive: Archive) -> None:
+    database = Database(sqlite_url)
+    store_all(database, archive)
+    with database.engine.begin() as connection:
+        for table in ("instances", "history", "studies"):
+            connection.exec_driver_sql(f"delete from {table}")
+    answers = iter([False, False, True])
+
+    adopted = reconcile(database, archive, now=AFTERWARDS, stopped=lambda: next(answers))
+
+    database.dispose()
+    assert adopted == 2
+
+
 def test_rows_without_a_file_are_counted_unless_the_study_was_forgotten(
     database: Database, archive: Archive
 ) -> None:

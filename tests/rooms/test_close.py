@@ -109,6 +109,18 @@ def test_a_late_slice_reopens_a_queued_study_and_voids_the_lease(
     assert (reopened.state, reopened.revision, reopened.lease_holder) == (StudyState.RECEIVING, 1, None)
 
 
+def test_a_study_that_waited_long_is_not_taken_at_its_next_slice(
+    database: Database, archive: Archive
+) -> None:
+    arrive(database, archive, 0, 0, None)
+    close(database, 31)
+    sender = association(database)
+
+    arrive(database, archive, 1, 700, sender)
+
+    assert [close(database, 701), close(database, 1301)] == [0, 1]
+
+
 def test_a_slice_that_comes_between_the_decision_and_the_mark_keeps_the_study_open(
     database: Database, archive: Archive
 ) -> None:

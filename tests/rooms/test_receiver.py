@@ -1,5 +1,6 @@
 """The receiver over real associations: from DCMTK, and from senders that do what they should not."""
 
+import os
 import signal
 import socket
 import sqlite3
@@ -7,12 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 from builders import ct_series, write_files
-from peers import Dcmtk
+from peers import Dcmtk, PostgresServer
 from pydicom import dcmread
 from reception import (
     DEFLATED,
@@ -32,6 +34,7 @@ from reception import (
 
 from ich_node.dicom.part10 import split
 from ich_node.store.database import Database
+from ich_node.store.files import name_of
 from ich_node.store.quarantine import list_refused_callers
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -487,3 +490,70 @@ def test_adoption_finds_nothing_to_do_in_a_sound_archive(
     events = {line["event"] for line in log_lines(tmp_path / "log")}
     assert not events & {"archive.files_adopted", "archive.files_lost"}
     assert len(list((tmp_path / "storage/images").rglob("*.dcm"))) == 3
+
+
+def test_reconciliation_holds_up_neither_the_housekeeping_nor_the_end(
+    sqlite_url: str, tmp_path: Path, free_port: int
+) -> None:
+    database = Database(sqlite_url)
+    settings = settings_for(tmp_path, sqlite_url, free_port)
+    # a file that takes for ever to read: nobody writes into this pipe
+    pipe = tmp_path / "storage/images" / name_of("1.2.3", "ab" * 32)
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    os.utime(pipe, (1, 1))
+
+    with receiver_process(settings, tmp_path / "log") as process:
+        send_messages(free_port, small(), tmp_path)
+        eventually(lambda: count(database, "associations", "closed_at is not null") == 1)
+        process.send_signal(signal.SIGTERM)
+        exit_status = process.wait(25)
+
+    database.dispose()
+    assert exit_status == 0
+
+
+def test_a_file_that_cannot_be_read_does_not_stop_the_receiver(
+    sqlite_url: str, tmp_path: Path, free_port: int
+) -> None:
+    settings = settings_for(tmp_path, sqlite_url, free_port)
+    bad = tmp_path / "storage/images" / name_of("1.2.3", "ab" * 32)
+    bad.mkdir(parents=True)
+    os.utime(bad, (1, 1))
+
+    with receiver_process(settings, tmp_path / "log") as process:
+        eventually(lambda: "archive.file_unreadable" in (tmp_path / "log").read_text())
+        responses = send_messages(free_port, small(), tmp_path)
+        running = process.poll() is None
+
+    assert running
+    assert [response.Status for response in responses] == [0, 0, 0]
+
+
+def test_an_old_schema_is_said_in_words(tmp_path: Path, free_port: int) -> None:
+    from ich_node.errors import UsageError
+    from ich_node.intake.receiver import run
+
+    with pytest.raises(UsageError, match="ich-node migrate"):
+        run(settings_for(tmp_path, f"sqlite:///{tmp_path / 'new.sqlite'}", free_port), threading.Event())
+
+
+@pytest.mark.peer
+def test_a_receiver_that_starts_before_its_database_asks_senders_to_try_later_and_then_stores(
+    postgres: PostgresServer, tmp_path: Path, free_port: int
+) -> None:
+    url = postgres.create("away_for_reception", template="migrated")
+    with ExitStack() as back:
+        postgres.stop()
+        back.callback(postgres.start)
+        with receiving(settings_for(tmp_path, url, free_port)):
+            (early,) = send_messages(free_port, small()[:1], tmp_path)
+            back.close()
+            (later,) = eventually(lambda: _all_stored(send_messages(free_port, small()[:1], tmp_path)))
+
+    assert (early.Status, later.Status) == (0xA700, 0x0000)
+    postgres.drop("away_for_reception")
+
+
+def _all_stored(responses):
+    return responses if all(response.Status == 0 for response in responses) else None

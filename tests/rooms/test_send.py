@@ -5,28 +5,38 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from peers import Dcmtk
+from peers import Dcmtk, PostgresServer
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, _config, evt
 from reception import NODE, count, eventually, settings_for
+from sqlalchemy import text
 
 from ich_node.core.retry import RetryPolicy
 from ich_node.core.states import DeliveryState
 from ich_node.delivery.send import Sending, deliver_due, run
 from ich_node.demo.pacs import stand_in_pacs
 from ich_node.dicom.part10 import split
-from ich_node.settings import Destination
+from ich_node.errors import UsageError
+from ich_node.settings import Destination, Settings
 from ich_node.store.database import Database
-from ich_node.store.deliveries import Delivery, add_deliveries, claim_delivery, deliveries_of, send_again
+from ich_node.store.deliveries import (
+    Delivery,
+    add_deliveries,
+    claim_delivery,
+    deliveries_of,
+    has_delivery_everywhere,
+    send_again,
+)
+from ich_node.store.images import kept_studies
 from ich_node.store.readings import Report, add_report
 from ich_node.store.studies import NewInstance, add_instance
 
@@ -273,6 +283,137 @@ def test_a_delivery_that_failed_can_be_sent_again(database: Database, tmp_path: 
         taken = deliver_due(database, sending(pacs.port))
 
     assert (queued, taken) == (1, 1)
+
+
+def test_a_report_that_breaks_our_own_code_ends_visibly_and_the_next_one_is_sent(
+    database: Database, tmp_path: Path
+) -> None:
+    study_id = put_into_outbox(database, report(SR, 1), report(SC, 2))
+    # without the SOP Instance UID in the meta information pynetdicom raises an error of its own
+    odd = report(SR, 1).replace(b"\x02\x00\x03\x00UI", b"\x02\x00\x04\x00UI")
+    with database.engine.begin() as connection:
+        connection.execute(text("update reports set content = :odd where id = 1"), {"odd": odd})
+
+    with stand_in_pacs(tmp_path / "pacs") as pacs:
+        for hour in range(3):
+            deliver_due(database, sending(pacs.port, attempts=2, now=NOW + timedelta(hours=hour)))
+
+    first, second = deliveries(database, study_id)
+    assert (first.state, first.attempts) == (DeliveryState.FAILED, 2)
+    assert second.state is DeliveryState.SENT
+    assert "Doe" not in str(first.last_error)
+
+
+def test_a_delivery_that_always_takes_its_process_along_ends_visibly(
+    database: Database, tmp_path: Path
+) -> None:
+    study_id = put_into_outbox(database, report())
+    for hour in range(3):
+        with database.transaction() as connection:
+            claim_delivery(connection, "pacs", holder="x", lease_s=1, now=NOW + timedelta(hours=hour))
+
+    with stand_in_pacs(tmp_path / "pacs") as pacs:
+        deliver_due(database, sending(pacs.port, attempts=3, now=NOW + timedelta(hours=4)))
+
+    (delivery,) = deliveries(database, study_id)
+    assert delivery.state is DeliveryState.FAILED
+    assert pacs.files() == []
+
+
+@pytest.mark.parametrize("mode", ["quiet", "report"])
+def test_what_waits_for_a_destination_that_the_settings_no_longer_name_ends_visibly(
+    database: Database, database_url: str, tmp_path: Path, free_port: int, mode: str
+) -> None:
+    study_id = put_into_outbox(database, report(), destination="former")
+    with database.transaction() as connection:
+        add_deliveries(connection, 1, ["pacs"], now=NOW + timedelta(days=36500))
+        connection.exec_driver_sql("update studies set state = 'finished', finished_at = last_instance_at")
+    pacs = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": free_port}
+    settings = settings_for(tmp_path, database_url, free_port, mode=mode, destinations=[pacs])
+
+    with delivering(settings):
+        eventually(lambda: count(database, "deliveries", "state = 'failed'") == 1)
+
+    stands = {one.destination: one for one in deliveries(database, study_id)}
+    with database.transaction() as connection:
+        (kept,) = kept_studies(connection)
+    assert stands["pacs"].state is DeliveryState.PENDING
+    assert "no longer in the settings" in str(stands["former"].last_error)
+    assert kept.undelivered == 1
+    assert count(database, "history", "event = 'report.not_sent'") == 1
+
+
+@contextmanager
+def delivering(settings: Settings) -> Iterator[None]:
+    """The delivering process in a thread."""
+    stop = threading.Event()
+    process = threading.Thread(target=run, args=(settings, stop))
+    process.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        process.join(30)
+        assert not process.is_alive()
+
+
+def test_an_old_schema_is_said_in_words(tmp_path: Path, free_port: int) -> None:
+    settings = settings_for(tmp_path, f"sqlite:///{tmp_path / 'new.sqlite'}", free_port)
+
+    with pytest.raises(UsageError, match="ich-node migrate"):
+        run(settings, threading.Event())
+
+
+@pytest.mark.peer
+def test_a_database_that_is_away_at_the_start_is_waited_for(
+    postgres: PostgresServer, tmp_path: Path, free_port: int
+) -> None:
+    url = postgres.create("away_for_delivery", template="migrated")
+    database = Database(url)
+    put_into_outbox(database, report())
+    database.dispose()
+    with stand_in_pacs(tmp_path / "pacs") as pacs:
+        destination = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": pacs.port}
+        settings = settings_for(tmp_path, url, free_port, mode="report", destinations=[destination])
+        with ExitStack() as back:
+            postgres.stop()
+            back.callback(postgres.start)
+            with delivering(settings):
+                time.sleep(0.5)
+                back.close()
+                eventually(lambda: len(pacs.files()) == 1)
+    postgres.drop("away_for_delivery")
+
+
+def test_sending_again_reaches_destinations_that_never_had_the_report(database: Database) -> None:
+    study_id = put_into_outbox(database, report(SR, 1), report(SC, 2), destination="first")
+    with database.transaction() as connection:
+        connection.exec_driver_sql("update deliveries set state = 'sent' where id = 1")
+        before = has_delivery_everywhere(connection, study_id, ["first", "second"])
+        only_first = has_delivery_everywhere(connection, study_id, ["first"])
+
+        queued = send_again(connection, study_id, destinations=["first", "second"], now=NOW)
+        again = send_again(connection, study_id, destinations=["first", "second"], now=NOW)
+
+        after = has_delivery_everywhere(connection, study_id, ["first", "second"])
+    assert (before, only_first, after) == (False, True, True)
+    assert (queued, again) == (3, 0)  # the one that waits already stays as it is
+    assert {(one.destination, one.state) for one in deliveries(database, study_id)} == {
+        ("first", DeliveryState.PENDING),
+        ("second", DeliveryState.PENDING),
+    }
+
+
+def test_a_study_without_reports_has_nothing_to_send_again(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    study_id = put_into_outbox(database)
+
+    with database.transaction() as connection:
+        queued = send_again(connection, study_id, destinations=["pacs"], now=NOW)
+        everywhere = has_delivery_everywhere(connection, study_id, ["pacs"])
+
+    database.dispose()
+    assert (queued, everywhere) == (0, True)
 
 
 def test_a_rejected_association_says_why(sqlite_url: str, tmp_path: Path) -> None:

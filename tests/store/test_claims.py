@@ -20,6 +20,7 @@ from ich_node.store.studies import (
     finish_study,
     get_study,
     postpone_study,
+    release_study,
 )
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -200,6 +201,23 @@ def test_a_postponed_study_comes_back_at_its_time(database: Database) -> None:
 
     assert claim_one(database, "worker", NOW + timedelta(seconds=9)) is None
     assert claim_one(database, "worker", NOW + timedelta(seconds=10)) is not None
+
+
+def test_a_study_that_is_given_back_is_free_at_once_and_its_attempt_does_not_count(
+    database: Database,
+) -> None:
+    queue_studies(database, 1)
+    claim = claim_one(database, "leaving")
+    assert claim is not None
+
+    with database.transaction() as connection:
+        release_study(connection, claim, now=NOW)
+
+    again = claim_one(database, "staying")
+    assert again is not None
+    assert again.study.attempts == 1
+    with pytest.raises(LeaseLost), database.transaction() as connection:
+        release_study(connection, claim, now=NOW)
 
 
 def test_a_delivery_whose_lease_passed_on_cannot_be_marked_by_its_old_holder(database: Database) -> None:

@@ -1,16 +1,19 @@
 """Transactions, schema and errors, on both databases."""
 
 import sqlite3
+import threading
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from peers import PostgresServer
 
-from ich_node.errors import Collision, DatabaseAway, UsageError
+from ich_node.errors import Collision, DatabaseAway, SettingsError, UsageError
+from ich_node.settings import load
 from ich_node.store import tables
-from ich_node.store.database import Database, installation_uid, require_current
+from ich_node.store.database import Database, await_current, installation_uid, require_current
 from ich_node.store.history import append, history_of
 from ich_node.store.migration import migrate
 from ich_node.store.studies import find_study, open_association
@@ -111,3 +114,64 @@ def test_postgresql_that_is_not_there_is_away(postgres: PostgresServer) -> None:
         pass
 
     database.dispose()
+
+
+@pytest.mark.peer
+def test_a_database_that_is_away_is_waited_for_until_it_answers_or_the_process_stops(
+    postgres: PostgresServer,
+) -> None:
+    database = Database(postgres.url("migrated"))
+    stop, answers = threading.Event(), []
+    waiting = threading.Thread(target=lambda: answers.append(await_current(database, stop)))
+    postgres.stop()
+    try:
+        waiting.start()
+        waiting.join(0.5)
+        waited = waiting.is_alive()
+    finally:
+        postgres.start()
+    waiting.join(10)
+    stop.set()
+
+    assert waited
+    assert answers == [True]
+    assert not await_current(database, stop)
+    database.dispose()
+
+
+def test_a_folder_that_cannot_hold_the_database_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(UsageError, match=r"file/below.*storage\.folder"):
+        Database(f"sqlite:///{tmp_path / 'file/below/node.sqlite'}")
+    with pytest.raises(UsageError, match="must name a file"):
+        Database(f"sqlite:///{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["nonsense", "postgres://ich:secret@h/ich", "postgresql://ich:secret@h/ich", "sqlite://", "sqlite:///"],
+)
+def test_the_settings_refuse_a_url_of_another_kind_and_say_what_to_write(tmp_path: Path, url: str) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(f'database.url = "{url}"\n')
+
+    with pytest.raises(SettingsError, match=r"database\.url.*postgresql\+psycopg://") as raised:
+        load(file)
+
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["", "sqlite:///node.sqlite", "postgresql+psycopg://ich:secret@h:5432/ich"])
+def test_the_settings_take_the_urls_that_the_help_names(tmp_path: Path, url: str) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(f'database.url = "{url}"\n')
+
+    assert load(file).database.url == url
+
+
+def test_a_url_that_cannot_be_read_is_said_without_its_password() -> None:
+    with pytest.raises(UsageError, match=r"database\.url") as raised:
+        Database("postgresql+psycopg://ich:secret@host:port/name")
+
+    assert "secret" not in str(raised.value)

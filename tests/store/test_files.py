@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,16 @@ def test_a_temporary_name_tells_its_writer() -> None:
     assert Writer.from_name(name) == this_process()
     assert not this_process().is_known_to_be_dead()
     assert Writer.from_name("notes.txt") is None
+
+
+def test_what_cannot_be_looked_at_is_not_there_and_stops_no_sweep(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, reserve_mb=0)
+    archive.write(NAME, (b"bytes",))
+    dangling, circle = name_of("1.2.3", "cd" * 32), name_of("1.2.3", "ef" * 32)
+    archive.path(dangling).symlink_to("nowhere")
+    archive.path(circle).symlink_to(archive.path(circle).name)
+
+    swept = list(archive.sweep(written_before=datetime(2100, 1, 1, tzinfo=UTC)))
+
+    assert swept == [[NAME]]
+    assert [archive.exists(name) for name in (NAME, dangling, circle)] == [True, False, False]
