@@ -29,6 +29,7 @@ from pydicom.sr.codedict import codes
 from ich_node import vocabulary
 from ich_node.core.conclusion import Finding
 from ich_node.dicom.report_context import ReportContext
+from ich_node.dicom.report_copies import select
 from ich_node.dicom.report_header import sop_class_of
 from ich_node.dicom.values import items, text
 from ich_node.dicom.wording import Words, ascii_text, key_instances
@@ -75,7 +76,8 @@ def _observer(context: ReportContext) -> ObservationContext:
 
 def _procedure(source: Dataset) -> CodedConcept:
     """The hospital's own procedure code if it is whole, else the widest CT code of CID 100."""
-    for item in items(source, "ProcedureCodeSequence"):
+    # reading decodes in place, and what is copied shall stay as it was written
+    for item in items(select(source, ("ProcedureCodeSequence",)), "ProcedureCodeSequence"):
         value, scheme = text(item, "CodeValue"), text(item, "CodingSchemeDesignator")
         meaning = ascii_text(text(item, "CodeMeaning"))[:64]
         if _is_code(value) and _is_code(scheme) and meaning:

@@ -88,7 +88,7 @@ def _copied(source: Dataset, keyword: str, encodings: Encodings, *, depth: int) 
     try:
         if vr == "SQ":
             return _sequence(source, keyword, encodings, depth=depth)
-        element = source.get_item(tag)
+        element = cast(Element, source.get_item(tag))
         if isinstance(element, RawDataElement):
             return _undecoded(element, vr)
         return _decoded(element, vr, encodings)

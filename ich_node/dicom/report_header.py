@@ -35,6 +35,8 @@ _READ = (
     "SpecificCharacterSet", "TimezoneOffsetFromUTC", "Manufacturer", "ManufacturerModelName", "SeriesNumber",
     "ImagePositionPatient", "RequestAttributesSequence",
 )  # fmt: skip
+# all that a report takes from a header
+TAKEN = (*_UIDS, *_READ, *_COPIED)
 
 
 def in_order(sources: Sequence[Dataset]) -> list[Dataset]:
@@ -42,7 +44,7 @@ def in_order(sources: Sequence[Dataset]) -> list[Dataset]:
 
     So the order of arrival changes no byte, and reading them changes no source.
     """
-    headers = [select(source, (*_UIDS, *_READ, *_COPIED)) for source in sources]
+    headers = [select(source, TAKEN) for source in sources]
     return sorted(
         headers,
         key=lambda header: (
