@@ -12,7 +12,9 @@ from ich_node.cli.context import console, given, now
 from ich_node.errors import UsageError
 from ich_node.vocabulary import Reason
 
-studies = typer.Typer(help="Look at studies; read or send one again.", no_args_is_help=True)
+studies = typer.Typer(
+    help="Look at studies and at what belongs to none; read or send one again.", no_args_is_help=True
+)
 senders = typer.Typer(help="Who may send, and who was refused.", no_args_is_help=True)
 
 
@@ -57,8 +59,8 @@ def doctor(
 
     checks = examine(given(context), destination)
     for check in checks:
-        mark = "[green]ok  [/]" if check.passed else "[red]FAIL[/]"
-        console.print(f"{mark} {check.subject}: {check.words}", highlight=False)
+        mark = Text("ok  ", "green") if check.passed else Text("FAIL", "red")
+        console.print(mark, Text(f"{check.subject}: {check.words}"), soft_wrap=not console.is_terminal)
     sys.exit(0 if all(check.passed for check in checks) else 1)
 
 
@@ -73,7 +75,8 @@ def list_studies(
     with given(context).database().transaction() as connection:
         rows = newest(connection, limit=limit)
     table = Table("ID", "received", "state", "outcome", "reason", "revision", "accession number")
-    table.columns[0].no_wrap = True
+    for column in table.columns:
+        column.overflow = "fold"  # a cut accession number is of no use
     for row in rows:
         received = row.first_instance_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(
@@ -103,21 +106,21 @@ def show_study(context: typer.Context, study_id: Annotated[int, typer.Argument(m
         readings = readings_of(connection, study_id)
         deliveries = deliveries_of(connection, study_id)
         history = history_of(connection, study_id)
-    console.print(f"Study {study.id}, UID {study.study_uid}, {study.state}, revision {study.revision}")
-    console.print(f"Outcome: {study.outcome or 'none yet'} {study.reason or ''}")
+    _say(f"Study {study.id}, UID {study.study_uid}, {study.state}, revision {study.revision}")
+    _say(f"Outcome: {study.outcome or 'none yet'} {study.reason or ''}")
     for reading in readings:
-        console.print(
+        _say(
             f"  reading, revision {reading.revision}: {reading.outcome} {reading.reason or ''} "
             f"series {reading.series_uid or '-'} "
             f"bundle {(reading.bundle_sha256 or '-')[:12]} {reading.device or ''}"
         )
     for item in deliveries:
-        console.print(
+        _say(
             f"  {item.kind}, revision {item.revision}, to {item.destination}: {item.state}, "
             f"{item.attempts} attempts {item.last_error or ''}"
         )
     for line in history:
-        console.print(f"  {line.at.astimezone():%Y-%m-%d %H:%M:%S} {line.event} {line.detail or ''}")
+        _say(f"  {line.at.astimezone():%Y-%m-%d %H:%M:%S} {line.event} {line.detail or ''}")
 
 
 @studies.command("read-again")
@@ -169,13 +172,10 @@ def list_quarantine(
         console.print("Nothing is in quarantine.")
     for row in rows:
         reason = Reason(row.reason)
-        console.print(
+        _say(
             f"{row.received_at.astimezone():%Y-%m-%d %H:%M:%S} {reason}: {reason.sentence} "
             f"{row.bytes} bytes from {row.calling_ae_title!r} at {row.address}\n"
-            f"  {archive.quarantine_path(row.file)}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+            f"  {archive.quarantine_path(row.file)}"
         )
 
 
@@ -197,3 +197,8 @@ def list_senders(context: typer.Context) -> None:
             f'  [[senders]]\n  ae_title = "{caller.calling_ae_title}"\n  address = "{caller.address}"',
             markup=False,
         )
+
+
+def _say(words: str) -> None:
+    """Print words as they are, brackets too; a line that is not for a terminal stays one line."""
+    console.print(words, markup=False, highlight=False, soft_wrap=not console.is_terminal)

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ich_node import vocabulary
@@ -71,7 +71,7 @@ def show_synthetic(*, seed: int | None, count: int, out: Path | None, keep: bool
                 _tell(one, pacs, (out or folder / "out") / one.act.name, console) == one.act.expected
                 for one in _perform(node, acts, console)
             ]
-    _say(console, f"{sum(right)} of {len(right)} as the phantoms were made. {vocabulary.DISCLAIMER}")
+    _say(console, f"\n{sum(right)} of {len(right)} as the phantoms were made. {vocabulary.DISCLAIMER}")
     return DONE if all(right) else FAILED
 
 
@@ -131,7 +131,7 @@ def show_folder(folder: Path, *, out: Path | None, trust_headers: bool, keep: bo
         outcomes = [
             _tell(one, pacs, places[one.act.study_uid], console) for one in _perform(node, acts, console)
         ]
-    _say(console, vocabulary.DISCLAIMER)
+    _say(console, f"\n{vocabulary.DISCLAIMER}")
     if None in outcomes or Outcome.FAILED in outcomes:
         return FAILED
     return NOTHING_TO_READ if all(outcome is Outcome.IGNORED for outcome in outcomes) else DONE
@@ -229,7 +229,8 @@ def _board(console: Console) -> Iterator[Callable[[str, str, str], None]]:
 
         yield note
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    words = TextColumn("{task.description}", table_column=Column())  # a column of its own: it may wrap
+    columns = (SpinnerColumn(), TimeElapsedColumn(), words)
     with Progress(*columns, console=console) as progress:
         tasks: dict[str, TaskID] = {}
 
