@@ -80,7 +80,6 @@ class InstanceFacts:
     acquisition_time_s: float | None = None
     irradiation_event_uid: str = ""
     compression: Compression = field(default_factory=Compression)
-    has_pixels: bool = True
     has_rescale: bool = True
     own_object: bool = False
     rejected_instances: tuple[str, ...] = ()

@@ -6,7 +6,6 @@ from hashlib import sha256
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -63,10 +62,6 @@ def transfer_syntax(dataset: Dataset) -> str:
     if implicit:
         return str(ImplicitVRLittleEndian)
     return str(ExplicitVRBigEndian if little is False else ExplicitVRLittleEndian)
-
-
-def is_deflated(dataset: Dataset) -> bool:
-    return transfer_syntax(dataset) == DeflatedExplicitVRLittleEndian
 
 
 def instance_facts(dataset: Dataset, *, content_key: str = "") -> InstanceFacts:
