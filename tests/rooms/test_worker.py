@@ -1,85 +1,24 @@
 """What the worker makes of studies: every one ends once and visibly, and never as negative out of doubt."""
 
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from bench import STUDY, Room
 from builders import ct_series
-from model_builders import tiny_bundle
 from pydicom import dcmread
 from pydicom.filebase import DicomBytesIO
-from reception import Message, archive_of, settings_for
+from reception import Message
 
-from ich_node.analysis.reader import Reader
 from ich_node.core.states import DeliveryState, StudyState
 from ich_node.dicom.report import read_back
-from ich_node.intake.accept import accept
-from ich_node.intake.close import close_complete_studies
-from ich_node.retraining.registry import register_first
-from ich_node.store.deliveries import deliveries_of, send_again
-from ich_node.store.readings import readings_of, reports_of
+from ich_node.store.deliveries import send_again
 from ich_node.store.studies import ask_again, find_study
-from ich_node.worker import Bench, Stopping, work_once
+from ich_node.worker import Stopping, work_once
 from model.manifest import Thresholds
 
-STUDY = "1.2.3.50"
 ALWAYS_POSITIVE = Thresholds(low=0.0, high=0.0)
 ALWAYS_NEGATIVE = Thresholds(low=1.0, high=1.0)
-
-
-class Room:
-    """A worker's bench in this process, with what is needed to bring it studies."""
-
-    def __init__(self, folder, database, thresholds, **sections):
-        bundle = tiny_bundle(folder / "bundle", study_thresholds=thresholds, slice_thresholds=thresholds)
-        sections.setdefault("mode", "report")
-        sections.setdefault(
-            "destinations", [{"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 104}]
-        )
-        url = database.engine.url.render_as_string(hide_password=False)
-        self.settings = settings_for(folder, url, 11112, bundle=str(bundle), **sections)
-        self.database = database
-        self.bench = Bench(
-            settings=self.settings,
-            database=database,
-            archive=archive_of(self.settings),
-            reader=Reader("cpu"),
-            holder="test",
-            stop=threading.Event(),
-        )
-
-    def register(self):
-        register_first(self.database, self.settings, now=datetime.now(UTC))
-        return self
-
-    def receive(self, *series):
-        self.receive_messages(Message.of(image) for images in series for image in images)
-
-    def receive_messages(self, messages):
-        for message in messages:
-            answer = accept(
-                message.received(),
-                database=self.database,
-                archive=self.bench.archive,
-                now=datetime.now(UTC),
-            )
-            assert answer.status == 0
-        close_complete_studies(self.database, now=datetime.now(UTC), quiet_s=0, deadline_s=3600)
-
-    def work(self, **changes):
-        assert work_once(replace(self.bench, **changes))
-        return self.look()
-
-    def look(self):
-        with self.database.transaction() as connection:
-            study = find_study(connection, STUDY)
-            return (
-                study,
-                readings_of(connection, study.id),
-                reports_of(connection, study.id),
-                deliveries_of(connection, study.id),
-            )
 
 
 @pytest.fixture
