@@ -12,7 +12,7 @@ from ich_node.intake.forget import forget_old_images
 from ich_node.log import logger
 from ich_node.retraining.run import run_requested
 from ich_node.settings import Settings
-from ich_node.store.database import Database, require_current
+from ich_node.store.database import Database, await_current
 from ich_node.store.files import Archive
 
 COMPLETE_EVERY_S = 0.5
@@ -23,7 +23,8 @@ FORGET_EVERY_S = 600
 def run(settings: Settings, stop: threading.Event) -> None:
     """Keep time until `stop`; one job never runs twice at once, and a late one runs once."""
     database = Database(settings.database_url)
-    require_current(database)
+    if not await_current(database, stop):
+        return
     archive = Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb)
     scheduler = BackgroundScheduler(
         timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -194,6 +194,15 @@ class Settings(BaseSettings):
     delivery: Delivery = Delivery()
     retraining: Retraining = Retraining()
     gate: Gate = Gate()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Settings":
+        names = [destination.name for destination in self.destinations]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(
+                f"destinations: each needs a name of its own; more than one is {', '.join(twice)}"
+            )
+        return self
 
     @property
     def database_url(self) -> str:

@@ -19,7 +19,7 @@ from ich_node.errors import Collision, DatabaseAway, LeaseLost
 from ich_node.log import logger
 from ich_node.settings import Settings
 from ich_node.store.bundles import serving
-from ich_node.store.database import Connection, Database, installation_uid, require_current
+from ich_node.store.database import Connection, Database, await_current, installation_uid
 from ich_node.store.deliveries import add_deliveries, has_delivery_everywhere
 from ich_node.store.files import Archive
 from ich_node.store.history import append
@@ -60,7 +60,8 @@ class Bench:
 def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = nowhere) -> None:
     """Work until `stop`, through every trouble: a database that is away, a bundle that does not load."""
     database = Database(settings.database_url)
-    require_current(database)
+    if not await_current(database, stop):
+        return
     bench = Bench(
         settings=settings,
         database=database,

@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ich_node.core.states import RunState
-from ich_node.errors import DatabaseAway, IchNodeError, LeaseLost, UsageError
+from ich_node.errors import Collision, DatabaseAway, IchNodeError, LeaseLost, UsageError
 from ich_node.log import logger
 from ich_node.retraining.child import Attendance, Stopped, end_left_behind
 from ich_node.retraining.execute import Job, execute
@@ -123,7 +123,7 @@ def _end(job: Job) -> None:
         with job.database.transaction() as connection:
             release_run(connection, job.run, message=WAITING)
         return
-    except (LeaseLost, DatabaseAway):
+    except (Collision, DatabaseAway, LeaseLost):
         raise
     except IchNodeError as error:
         _fail(job, str(error))
@@ -145,7 +145,7 @@ def _job(database: Database, settings: Settings, run: TrainingRun, stop: threadi
         try:
             with database.transaction() as connection:
                 extend_run(connection, run, lease_s=LEASE_S, now=datetime.now(UTC), message=message)
-        except DatabaseAway:
+        except (Collision, DatabaseAway):
             # training needs no database; if it stays away, the lease tells at the next beat
             logger().error("database.away", run=run.id)
 

@@ -144,3 +144,18 @@ def test_questions_about_what_is_not_there_are_wrong_use(settings_file):
         assert done.returncode in (1, 2), question
         assert done.stderr.strip(), question
         assert "Traceback" not in done.stderr
+
+
+def test_two_destinations_of_one_name_are_refused(tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        "".join(
+            f'[[destinations]]\nname = "pacs"\nae_title = "{title}"\nhost = "localhost"\nport = 104\n'
+            for title in ("A", "B")
+        )
+    )
+
+    done = _run("doctor", settings=file)
+
+    assert done.returncode == 2
+    assert "a name of its own; more than one is pacs" in done.stderr
