@@ -1,5 +1,6 @@
 """DICOM application entities and associations: who we are, who may call, how we call. Uses sockets."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -33,6 +34,9 @@ _REJECTIONS: dict[tuple[int | None, ...], str] = {
     (2, 3, 1): "it is congested",
     (2, 3, 2): "it has no association left",
 }
+
+# how often, and how far apart in seconds, the reactor must be seen paused
+_STILL_LOOKS, _LOOK_S = 3, 0.001
 
 
 def adjust_pynetdicom() -> None:
@@ -103,6 +107,20 @@ def association_with(
     finally:
         if association.is_established:
             association.release()
+
+
+def hold_reactor(association: Association) -> None:
+    """Keep the reactor of an association of ours from taking the answer to the next request.
+
+    pynetdicom pauses its reactor before a request, but under load the reactor can be past its checkpoint
+    while it still looks paused; then it takes the answer off the queue, and the request waits in vain.
+    The request's own end lets the reactor go again.
+    """
+    association._reactor_checkpoint.clear()
+    for _ in range(_STILL_LOOKS):
+        time.sleep(_LOOK_S)
+        while association.is_alive() and not association._is_paused:
+            time.sleep(_LOOK_S)
 
 
 def echo(destination: Destination, *, calling_ae_title: str, timeout_s: float) -> bool:

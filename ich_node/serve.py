@@ -1,5 +1,6 @@
 """Run every process of the node on one machine and start anew what dies. Starts processes, nothing else."""
 
+import ctypes
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from ich_node.settings import environment_for_children
 PROCESSES = ("receive", "work", "deliver", "schedule")
 CALM_S = 60.0  # a process that lived this long starts again at once
 LONGEST_PAUSE_S = 30.0
-STOP_WITHIN_S = 20.0
+STOP_WITHIN_S = 30.0  # longer than the receiver drains
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 @dataclass(kw_only=True)
@@ -29,7 +31,8 @@ class _Child:
 
     def start(self) -> None:
         arguments = [sys.executable, "-m", "ich_node", self.command]
-        self.process = subprocess.Popen(arguments, env=environment_for_children(self.settings_file))
+        environment = environment_for_children(self.settings_file)
+        self.process = subprocess.Popen(arguments, env=environment, preexec_fn=_end_with_parent)
         self.started_at = monotonic()
         logger().info("process.started", job=self.command, pid=self.process.pid)
 
@@ -60,6 +63,11 @@ class _Child:
             # leases and durable writes make this safe: what was in work is taken up again
             self.process.kill()
             self.process.wait()
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end a child whose supervisor was killed: a new one must find the port free."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def stop_on_signal() -> threading.Event:

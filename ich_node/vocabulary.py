@@ -299,7 +299,8 @@ def _counted(noun: str, names: Sequence[str]) -> str:
 
 def read_sentence(series_number: str, *, slices: int, covered_mm: float) -> str:
     """Which series was read, and how much of it."""
-    return f"Read: {series_words(series_number)}, {slices} slices over {covered_mm:.0f} mm."
+    series = series_words(series_number)
+    return f"Read: {series}, {slices} slices over {covered_mm:.0f} mm; nothing above or below them."
 
 
 def not_read_sentence(series_number: str, *, instances: int) -> str:

@@ -15,7 +15,7 @@ from ich_node.analysis.reader import Reader
 from ich_node.analysis.record import reading_rows, says_the_same
 from ich_node.analysis.stopwatch import Stopwatch, nowhere
 from ich_node.core.retry import RetryPolicy, next_attempt_at
-from ich_node.errors import Collision, DatabaseAway, LeaseLost
+from ich_node.errors import Collision, DatabaseAway, LeaseLost, UsageError
 from ich_node.log import logger
 from ich_node.settings import Settings
 from ich_node.store.bundles import serving
@@ -33,7 +33,8 @@ from ich_node.store.studies import (
     postpone_study,
     release_study,
 )
-from ich_node.vocabulary import Reason
+from ich_node.vocabulary import Outcome, Reason
+from model.errors import BundleError
 
 IDLE_S = 0.25
 TROUBLE_S = 5.0
@@ -71,19 +72,26 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
         stop=stop,
         at=at,
     )
+    logger().info("worker.started")
     while not stop.is_set():
         try:
             pause_s = 0.0 if work_once(bench) else IDLE_S
         except Stopping:
             break
-        except (Collision, DatabaseAway) as error:
-            logger().error("database.away", error=type(error).__name__)
-            pause_s = IDLE_S if isinstance(error, Collision) else TROUBLE_S
+        except Collision:
+            pause_s = IDLE_S
+        except DatabaseAway as error:
+            logger().error("database.away", error=str(error))
+            pause_s = TROUBLE_S
+        except (BundleError, UsageError) as error:  # our own words, and what to do
+            logger().error("bundle.not_loaded", error=str(error))
+            pause_s = TROUBLE_S
         except Exception as error:  # noqa: BLE001  the loop must outlive a fault; the study's lease ends
             logger().error("work.failed", error=type(error).__name__)
             pause_s = TROUBLE_S
         stop.wait(pause_s)
     database.dispose()
+    logger().info("worker.stopped")
 
 
 def work_once(bench: Bench) -> bool:
@@ -126,6 +134,9 @@ def _tell(bench: Bench, stage: str) -> None:
 def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
     """Analyze; None where the study went back into the queue for another attempt."""
     attempts = bench.settings.analysis.attempts
+    if claim.study.attempts > attempts + 1:
+        # even the report of the failure could not be recorded: the outcome alone
+        return Analysis(outcome=Outcome.FAILED, reason=Reason.MODEL_FAILED)
     if claim.study.attempts > attempts:
         # every earlier attempt took its process along
         return give_up(order, at=_site_time())
@@ -179,8 +190,8 @@ def _record(bench: Bench, claim: Claim, order: Order, analysis: Analysis) -> Non
     rows = reading_rows(analysis, order, now=now)
     _tell(bench, "built")
     with bench.database.transaction() as connection:
-        finish_study(connection, claim, outcome=analysis.outcome, reason=analysis.reason, now=now)
         _tell_selection(connection, analysis, study.id, now)
+        finish_study(connection, claim, outcome=analysis.outcome, reason=analysis.reason, now=now)
         before = [reading for reading in readings_of(connection, study.id) if reading.leading]
         add_readings(connection, rows)
         known = bool(before) and says_the_same(before[-1], rows)

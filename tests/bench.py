@@ -49,10 +49,10 @@ class Room:
     def receive(self, *series):
         self.receive_messages(Message.of(image) for images in series for image in images)
 
-    def receive_messages(self, messages):
+    def receive_messages(self, messages, association_id=None):
         for message in messages:
             answer = accept(
-                message.received(),
+                message.received(association_id),
                 database=self.database,
                 archive=self.bench.archive,
                 now=datetime.now(UTC),

@@ -18,6 +18,7 @@ from ich_node.core.conclusion import not_judged
 from ich_node.core.grounds import Rules
 from ich_node.core.selection import Selection
 from ich_node.dicom.report_header import bare_headers
+from ich_node.errors import AnalysisFailed
 from ich_node.log import logger
 from ich_node.store.readings import Report
 from ich_node.vocabulary import Outcome, Reason
@@ -43,6 +44,8 @@ def analyse(order: Order, reader: Reader, watch: Stopwatch, clock: Callable[[], 
     """
     with watch.stage("decode"):
         found = read_headers(order.files).instances
+        if len(order.files) < len(order.instances) and not order.last_attempt:
+            raise AnalysisFailed("files of the study are not there now")  # a mount may come back
         if not found:
             return give_up(order, at=clock())
         rules = Rules(minimum_age_years=order.settings.analysis.minimum_age_years)

@@ -1,7 +1,7 @@
 """Reads the chosen candidates with the network, and says of others why they are not read. Reads files."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from ich_node.core.selection import Candidate
 from ich_node.dicom.volume import AssembledSeries
 from ich_node.errors import UnreadableInstance
 from ich_node.log import logger
-from ich_node.vocabulary import NOTE_BRACE, Location, Reason
+from ich_node.vocabulary import NOTE_BRACE, Location, Outcome, Reason
 from model.predict import Prediction, Predictor
 from model.window import to_window
 
@@ -65,6 +65,8 @@ def read_chosen(order: Order, choice: Choice, reader: Reader, watch: Stopwatch) 
     predictor = reader.take(order.bundle)
     readings = [_read(order, candidate, choice, predictor, watch) for candidate in selection.chosen]
     readings += [_declined(candidate, choice) for candidate in selection.unread]
+    if order.study.cut_short:
+        readings = [_unless_negative(reading) for reading in readings]
     ranked = most_serious_first([reading.finding for reading in readings])
     return StudyReading(
         readings=tuple(readings[place] for place in ranked),
@@ -122,6 +124,13 @@ def _finding(series: AssembledSeries, prediction: Prediction, thresholds: Thresh
     left_in = any(note.startswith("BRACE_GUARD_TRIPPED") for note in prediction.notes)
     notes = (*series.notes, NOTE_BRACE) if left_in else series.notes
     return conclude(scores, thresholds, extent=series.extent, notes=notes)
+
+
+def _unless_negative(reading: CandidateReading) -> CandidateReading:
+    """A sender that was still connected at the deadline has more to send: too early to say negative."""
+    if reading.finding.outcome is not Outcome.NEGATIVE:
+        return reading
+    return replace(reading, finding=not_judged([Reason.INCOMPLETE], extent=reading.finding.extent))
 
 
 def _failed() -> Finding:

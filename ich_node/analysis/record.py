@@ -9,7 +9,7 @@ from ich_node.analysis.analyse import Analysis
 from ich_node.analysis.order import Order
 from ich_node.analysis.read import CandidateReading
 from ich_node.core.conclusion import Finding
-from ich_node.dicom.values import text
+from ich_node.dicom.values import IDENTITY, text
 from ich_node.store.bundles import ServingBundle
 from ich_node.store.readings import Reading
 
@@ -22,7 +22,6 @@ _SAID = (
     "key_instances",
     "identity_sha256",  # a mended name or accession number needs a new report
 )
-_IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID")
 
 
 def reading_rows(analysis: Analysis, order: Order, *, now: datetime) -> list[Reading]:
@@ -85,7 +84,7 @@ def _result(analysis: Analysis, reading: CandidateReading, bundle: ServingBundle
 def _identity(reading: CandidateReading) -> str:
     """A hash of what the report says about the patient: changed when it was mended at the source."""
     header = reading.sources[0]
-    return sha256("\0".join(text(header, keyword) for keyword in _IDENTITY).encode()).hexdigest()
+    return sha256("\0".join(text(header, keyword) for keyword in IDENTITY).encode()).hexdigest()
 
 
 def _extent(finding: Finding) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from ich_node.errors import (
     LeaseLost,
 )
 from ich_node.log import logger
-from ich_node.network import adjust_pynetdicom, association_with, report_contexts
+from ich_node.network import adjust_pynetdicom, association_with, hold_reactor, report_contexts
 from ich_node.settings import Destination, Settings
 from ich_node.store.database import Database, await_current
 from ich_node.store.deliveries import (
@@ -46,6 +46,7 @@ REFUSED_FOR_GOOD = frozenset({0x0122, 0xA900})
 LOOK_EVERY_S = 0.5
 AFTER_ERROR_S = 5.0
 LOOK_FOR_STRAYS_EVERY_S = 60.0
+STRAY_AFTER = timedelta(days=1)
 NO_SUCH_DESTINATION = "the destination is no longer in the settings"
 MOST_PER_ASSOCIATION = 50
 WAITS_PER_PARCEL = 6  # connect, negotiate, send, answer, release: each at most one timeout, and one to spare
@@ -93,6 +94,7 @@ def send(association: Association, content: bytes) -> None:
     """
     meta, _ = split(content)
     agreed = {(cx.abstract_syntax, cx.transfer_syntax[0]) for cx in association.accepted_contexts}
+    hold_reactor(association)
     try:
         if (meta.sop_class_uid, meta.transfer_syntax_uid) in agreed:
             with _as_file(content) as path:
@@ -245,9 +247,10 @@ def _end_strays(database: Database, settings: Settings, stop: threading.Event) -
     while not stop.wait(pause_s):
         pause_s = LOOK_FOR_STRAYS_EVERY_S
         try:
+            now = datetime.now(UTC)
             with database.transaction() as connection:
                 count = end_deliveries_elsewhere(
-                    connection, names, error=NO_SUCH_DESTINATION, now=datetime.now(UTC)
+                    connection, names, older_than=now - STRAY_AFTER, error=NO_SUCH_DESTINATION, now=now
                 )
         except (Collision, DatabaseAway) as error:
             logger().error("database.away", error=str(error))

@@ -19,6 +19,7 @@ from ich_node.demo.ct_images import AXIAL, Exam, Series, ct_image, derived_uid, 
 from ich_node.demo.phantom import HeadPhantom
 from ich_node.dicom.headers import transfer_syntax
 from ich_node.errors import DeliveryFailed, UnreadableInstance
+from ich_node.network import hold_reactor
 
 _LONGEST_PDU = 131072
 _TOPOGRAM = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)  # lateral view: columns to the back, rows to the foot
@@ -151,6 +152,7 @@ def _store(association: Association, image: Dataset) -> Sent:
     uid = str(image.SOPInstanceUID)
     if not association.is_established:
         return Sent(sop_instance_uid=uid, status=None)
+    hold_reactor(association)
     try:
         answer = association.send_c_store(image)
     except (AttributeError, ValueError):  # no accepted context, or not what its file meta says: not sent

@@ -53,6 +53,10 @@ def element(dataset: Dataset, keyword: str) -> DataElement | None:
         return None
 
 
+# what a report says about the patient and the order: mended at the source, it needs a new report
+IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID")
+
+
 def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     """Read all values of an element as text, without padding; bytes and items of sequences are no text."""
     value = _value(dataset, keyword)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from ich_node.dicom.part10 import split
 from ich_node.errors import UnreadableInstance
@@ -73,5 +73,5 @@ def _adopt(name: str, database: Database, archive: Archive, now: datetime) -> bo
     if new.file != name:
         logger().error("archive.file_damaged", error="its content is not what its name says")
         return False
-    add_row(new, database=database, archive=archive, now=now)
+    add_row(new, database=database, archive=archive, now=datetime.now(UTC))  # the sweep may take hours
     return True

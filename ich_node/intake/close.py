@@ -17,8 +17,15 @@ def close_complete_studies(database: Database, *, now: datetime, quiet_s: float,
             if decision is Completion.WAIT:
                 continue
             by_deadline = decision is Completion.DEADLINE
-            quiet_since = arrival.last_instance_at
-            if mark_ready(connection, study_id, quiet_since=quiet_since, by_deadline=by_deadline, now=now):
+            queued = mark_ready(
+                connection,
+                study_id,
+                quiet_since=arrival.last_instance_at,
+                by_deadline=by_deadline,
+                cut_short=by_deadline and arrival.open_associations > 0,
+                now=now,
+            )
+            if queued:
                 closed += 1
                 logger().info("study.completed", study=study_id, reason=decision.value)
     return closed

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pydicom.dataset import Dataset
 
 from ich_node.dicom.part10 import pixels_of, read_header
-from ich_node.dicom.values import decimals, quietly, text
+from ich_node.dicom.values import IDENTITY, decimals, quietly, text
 from ich_node.errors import UnreadableInstance
 from ich_node.store.files import Archive
 from ich_node.store.studies import NewInstance, StoredInstance
@@ -72,6 +72,7 @@ def _compared(first: StoredInstance, new: NewInstance, archive: Archive) -> Stan
 
 
 def _image(header: Dataset) -> tuple[object, ...]:
-    """What must be the same for two encodings to be of one image: the patient and the geometry."""
+    """What must be the same for two encodings to be of one image: whose it is, and the geometry."""
     with quietly():
-        return text(header, "PatientID"), *(decimals(header, keyword) for keyword in _GEOMETRY)
+        whose = (text(header, keyword) for keyword in IDENTITY)
+        return *whose, *(decimals(header, keyword) for keyword in _GEOMETRY)

@@ -62,7 +62,7 @@ def _engine(url: str) -> Engine:
         return _server(url)
     if (path := url.removeprefix("sqlite:///")) and ":memory:" not in path:
         _require_writable(Path(path))
-    engine = create_engine(url, connect_args={"timeout": SQLITE_WAIT_MS / 1000})
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": SQLITE_WAIT_MS / 1000})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -85,7 +85,12 @@ def _engine(url: str) -> Engine:
 
 def _server(url: str) -> Engine:
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_WITHIN_S})
+        return create_engine(
+            url,
+            pool_pre_ping=True,
+            hide_parameters=True,  # an error must not print a patient's ID
+            connect_args={"connect_timeout": CONNECT_WITHIN_S},
+        )
     except (ArgumentError, ValueError):  # its message would show the password
         raise UsageError(
             "database.url cannot be read; write postgresql+psycopg://user:password@host:port/name"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, or_, select, update
 
 from ich_node.core.states import DeliveryEvent, DeliveryState, next_delivery_state
 from ich_node.errors import LeaseLost
@@ -61,6 +61,7 @@ def claim_delivery(
     free = and_(
         deliveries.c.state == DeliveryState.PENDING,
         deliveries.c.destination == destination,
+        ~_has_older_pending(),
         deliveries.c.next_attempt_at <= now,
         or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until < now),
     )
@@ -94,6 +95,25 @@ def claim_delivery(
     )
 
 
+def _has_older_pending() -> ColumnElement[bool]:
+    """Whether an earlier revision of the study still waits for the same destination: it goes first."""
+    own, older_report, older = reports.alias(), reports.alias(), deliveries.alias()
+    return exists().where(
+        own.c.id == deliveries.c.report_id,
+        older_report.c.study_id == own.c.study_id,
+        older_report.c.revision < own.c.revision,
+        older.c.report_id == older_report.c.id,
+        older.c.destination == deliveries.c.destination,
+        older.c.state == DeliveryState.PENDING,
+    )
+
+
+def count_failed(connection: Connection) -> int:
+    """How many deliveries ended without success and wait for somebody to send them again."""
+    failed = deliveries.c.state == DeliveryState.FAILED
+    return int(connection.execute(select(func.count()).select_from(deliveries).where(failed)).scalar_one())
+
+
 def mark_sent(connection: Connection, parcel: Parcel, *, now: datetime) -> None:
     """The destination answered with success; raises LeaseLost where the row has passed on."""
     state = next_delivery_state(DeliveryState.PENDING, DeliveryEvent.ACCEPTED)
@@ -122,11 +142,16 @@ def give_up_delivery(connection: Connection, parcel: Parcel, *, error: str, now:
 
 
 def end_deliveries_elsewhere(
-    connection: Connection, destinations: Sequence[str], *, error: str, now: datetime
+    connection: Connection, destinations: Sequence[str], *, older_than: datetime, error: str, now: datetime
 ) -> int:
-    """End, visibly, what waits for destinations other than these; returns how many deliveries."""
+    """End, visibly, what has waited since `older_than` for destinations other than these; returns how many.
+
+    Not at once: another process may know a destination already that this one will only learn at its restart.
+    """
+    old = select(reports.c.id).where(reports.c.created_at < older_than)
     waits = and_(
         deliveries.c.state == DeliveryState.PENDING,
+        deliveries.c.report_id.in_(old),
         deliveries.c.destination.not_in(destinations),
         or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until < now),
     )

@@ -50,7 +50,7 @@ def kept_studies(connection: Connection) -> list[Kept]:
     undelivered = (
         select(reports.c.study_id, func.count().label("pending"))
         .join(deliveries, deliveries.c.report_id == reports.c.id)
-        .where(deliveries.c.state == DeliveryState.PENDING)
+        .where(deliveries.c.state.in_((DeliveryState.PENDING, DeliveryState.FAILED)))
         .group_by(reports.c.study_id)
         .subquery()
     )

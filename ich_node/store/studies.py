@@ -58,6 +58,7 @@ class Study:
     reason: str | None
     revision: int
     conflict: bool
+    cut_short: bool
     first_instance_at: datetime
     last_instance_at: datetime
     ready_at: datetime | None
@@ -264,7 +265,13 @@ def arrivals(connection: Connection) -> list[tuple[int, Arrival]]:
 
 
 def mark_ready(
-    connection: Connection, study_id: int, *, quiet_since: datetime, by_deadline: bool, now: datetime
+    connection: Connection,
+    study_id: int,
+    *,
+    quiet_since: datetime,
+    by_deadline: bool,
+    cut_short: bool = False,
+    now: datetime,
 ) -> bool:
     """Queue a study unless another instance came after `quiet_since`; returns whether it was queued."""
     still = and_(
@@ -277,6 +284,7 @@ def mark_ready(
         "ready_at": now,
         "next_attempt_at": now,
         "attempts": 0,
+        "cut_short": cut_short,
     }
     done = connection.execute(update(studies).where(still).values(values)).rowcount == 1
     if done:

@@ -117,6 +117,7 @@ studies = Table(
     Column("reason", String(32)),
     Column("revision", Integer, nullable=False, default=1),
     Column("conflict", Boolean, nullable=False, default=False),
+    Column("cut_short", Boolean, nullable=False, default=False),  # taken at the deadline, sender still there
     Column("first_instance_at", UTCDateTime, nullable=False),  # of this revision
     Column("last_instance_at", UTCDateTime, nullable=False),
     Column("ready_at", UTCDateTime),

@@ -96,6 +96,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=32), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("conflict", sa.Boolean(), nullable=False),
+        sa.Column("cut_short", sa.Boolean(), nullable=False),
         sa.Column("first_instance_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_instance_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ready_at", sa.DateTime(timezone=True), nullable=True),

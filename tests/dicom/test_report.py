@@ -110,7 +110,7 @@ def test_a_positive_says_where_to_look_and_what_was_read():
     assert "Score 0.934" in conclusion
     assert "not a calibrated probability" in conclusion
     assert "Look first at series 2, images 5 and 7." in conclusion  # foot to head
-    assert "Read: series 2, 10 slices over 108 mm." in conclusion
+    assert "Read: series 2, 10 slices over 108 mm; nothing above or below them." in conclusion
     assert vocabulary.NOT_LOOKED_FOR in conclusion
     assert conclusion.endswith(vocabulary.DISCLAIMER)
 

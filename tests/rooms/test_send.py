@@ -327,6 +327,7 @@ def test_what_waits_for_a_destination_that_the_settings_no_longer_name_ends_visi
     study_id = put_into_outbox(database, report(), destination="former")
     with database.transaction() as connection:
         add_deliveries(connection, 1, ["pacs"], now=NOW + timedelta(days=36500))
+        connection.exec_driver_sql("update reports set created_at = '2026-01-01 00:00:00'")
         connection.exec_driver_sql("update studies set state = 'finished', finished_at = last_instance_at")
     pacs = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": free_port}
     settings = settings_for(tmp_path, database_url, free_port, mode=mode, destinations=[pacs])
@@ -339,7 +340,7 @@ def test_what_waits_for_a_destination_that_the_settings_no_longer_name_ends_visi
         (kept,) = kept_studies(connection)
     assert stands["pacs"].state is DeliveryState.PENDING
     assert "no longer in the settings" in str(stands["former"].last_error)
-    assert kept.undelivered == 1
+    assert kept.undelivered == 2, "what ended without success is not delivered either"
     assert count(database, "history", "event = 'report.not_sent'") == 1
 
 
@@ -568,3 +569,29 @@ def test_no_file_of_a_report_stays_behind(sqlite_url: str, tmp_path: Path, monke
 
     database.dispose()
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_an_older_revision_goes_out_before_the_newer_one(database: Database) -> None:
+    study_id = put_into_outbox(database, report(number=1))
+    content = report(number=2)
+    newer = Report(
+        kind="SR",
+        study_id=study_id,
+        revision=2,
+        sop_class_uid=SR,
+        sop_instance_uid="1.2.3.2",
+        series_uid="1.2.3.0",
+        content=content,
+        created_at=NOW,
+    )
+    with database.transaction() as connection:
+        connection.exec_driver_sql("update deliveries set next_attempt_at = '2999-01-01 00:00:00'")
+        add_deliveries(connection, add_report(connection, newer), ["pacs"], now=NOW)
+
+        waits = claim_delivery(connection, "pacs", holder="x", lease_s=60, now=NOW)
+        connection.exec_driver_sql("update deliveries set next_attempt_at = '2000-01-01 00:00:00'")
+        goes = claim_delivery(connection, "pacs", holder="x", lease_s=60, now=NOW)
+
+    assert waits is None
+    assert goes is not None
+    assert goes.sop_instance_uid == "1.2.3.1"

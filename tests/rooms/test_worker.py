@@ -12,8 +12,9 @@ from reception import Message
 
 from ich_node.core.states import DeliveryState, StudyState
 from ich_node.dicom.report import read_back
+from ich_node.intake.close import close_complete_studies
 from ich_node.store.deliveries import send_again
-from ich_node.store.studies import ask_again, find_study
+from ich_node.store.studies import ask_again, find_study, open_association
 from ich_node.worker import Stopping, work_once
 from model.manifest import Thresholds
 
@@ -191,7 +192,7 @@ def test_without_a_bundle_no_study_is_claimed_and_none_loses_an_attempt(tmp_path
 
 
 def test_a_study_whose_files_are_gone_ends_as_failed_with_a_report(room):
-    there = room(ALWAYS_POSITIVE)
+    there = room(ALWAYS_POSITIVE, analysis={"attempts": 1})
     there.receive(_scan())
     with there.database.transaction() as connection:
         from ich_node.store.images import files_of
@@ -206,7 +207,7 @@ def test_a_study_whose_files_are_gone_ends_as_failed_with_a_report(room):
 
 
 def test_a_study_that_lost_some_files_is_declined_and_never_negative(room):
-    there = room(ALWAYS_NEGATIVE)
+    there = room(ALWAYS_NEGATIVE, analysis={"attempts": 1})
     there.receive(_scan())
     with there.database.transaction() as connection:
         from ich_node.store.images import files_of
@@ -242,3 +243,36 @@ def test_two_patients_in_one_study_are_for_a_person_to_solve(room):
     study, *_ = there.work()
 
     assert (study.outcome, study.reason) == ("declined", "CONFLICT")
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "expected"),
+    [(ALWAYS_NEGATIVE, ("declined", "INCOMPLETE")), (ALWAYS_POSITIVE, ("positive", None))],
+    ids=["would be negative", "is positive"],
+)
+def test_what_is_taken_while_its_sender_is_still_there_is_never_called_negative(room, thresholds, expected):
+    there = room(thresholds)
+    with there.database.transaction() as connection:
+        association = open_association(
+            connection, receiver="r", calling_ae_title="CT1", address="::1", now=datetime.now(UTC)
+        )
+    there.receive_messages((Message.of(image) for image in _scan()), association_id=association)
+    close_complete_studies(there.database, now=datetime.now(UTC), quiet_s=0, deadline_s=0)
+
+    study, *_ = there.work()
+
+    assert (study.outcome, study.reason) == expected
+
+
+def test_files_that_are_away_for_a_moment_cost_an_attempt_and_no_outcome(room):
+    there = room(ALWAYS_POSITIVE, analysis={"attempts": 2, "retry_s": 0.001})
+    there.receive(_scan())
+    images, away = (there.settings.storage.folder / name for name in ("images", "away"))
+    images.rename(away)
+
+    waiting, *_ = there.work()
+    away.rename(images)
+    study, *_ = there.work()
+
+    assert (waiting.state, waiting.outcome) == (StudyState.READY, None)
+    assert study.outcome == "positive"

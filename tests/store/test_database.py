@@ -20,9 +20,9 @@ from ich_node.store.studies import find_study, open_association
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ADD_STUDY = (
-    "insert into studies (study_uid, patient_id, accession_number, state, revision, conflict, attempts, "
-    "lease_token, first_instance_at, last_instance_at) "
-    "values ('1.2.3', '', '', 'receiving', 1, false, 0, 0, '2026-11-24 12:00:00', '2026-11-24 12:00:00')"
+    "insert into studies (study_uid, patient_id, accession_number, state, revision, conflict, cut_short, "
+    "attempts, lease_token, first_instance_at, last_instance_at) values "
+    "('1.2.3', '', '', 'receiving', 1, false, false, 0, 0, '2026-11-24 12:00:00', '2026-11-24 12:00:00')"
 )
 
 
