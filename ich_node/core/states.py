@@ -61,6 +61,7 @@ DELIVERY_TRANSITIONS = {
     (DeliveryState.PENDING, DeliveryEvent.ACCEPTED): DeliveryState.SENT,
     (DeliveryState.PENDING, DeliveryEvent.POSTPONED): DeliveryState.PENDING,
     (DeliveryState.PENDING, DeliveryEvent.GIVEN_UP): DeliveryState.FAILED,
+    (DeliveryState.PENDING, DeliveryEvent.SENT_AGAIN): DeliveryState.PENDING,
     (DeliveryState.SENT, DeliveryEvent.PROVEN): DeliveryState.CONFIRMED,
     (DeliveryState.SENT, DeliveryEvent.SENT_AGAIN): DeliveryState.PENDING,
     (DeliveryState.CONFIRMED, DeliveryEvent.SENT_AGAIN): DeliveryState.PENDING,

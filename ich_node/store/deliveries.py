@@ -185,18 +185,17 @@ def end_deliveries_elsewhere(
 def send_again(connection: Connection, study_id: int, *, destinations: Sequence[str], now: datetime) -> int:
     """Put the newest reports of a study into the outbox of each of these destinations; returns how many.
 
-    What waits there already is left as it is; a destination that never had a report gets it now.
+    What waits for its next attempt there waits no longer; a destination that never had a report gets it now.
     """
     names = list(dict.fromkeys(destinations))
     queued = 0
     for report_id in _newest_reports(connection, study_id):
         stands = _states(connection, report_id)
         absent = [name for name in names if name not in stands]
-        ended = [name for name in names if stands.get(name, DeliveryState.PENDING) != DeliveryState.PENDING]
         add_deliveries(connection, report_id, absent, now=now)
-        for name in ended:
+        for name in (name for name in names if name in stands):
             _queue_again(connection, report_id, name, stands[name], now)
-        queued += len(absent) + len(ended)
+        queued += len(names)
     if queued:
         append(connection, study_id, "report.sent_again", now=now, count=queued)
     return queued

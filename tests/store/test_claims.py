@@ -57,14 +57,14 @@ def queue_studies(database: Database, count: int) -> None:
 
 def queue_deliveries(database: Database, count: int) -> None:
     with database.transaction() as connection:
-        study_id = add_study(connection, 0)
         for number in range(count):
+            study_id = add_study(connection, number)
             report_id = add_report(
                 connection,
                 Report(
                     kind="SR",
                     study_id=study_id,
-                    revision=number,
+                    revision=1,
                     sop_class_uid="1.2",
                     sop_instance_uid=f"1.2.3.{number}",
                     series_uid="1.2.3",
