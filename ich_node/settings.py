@@ -34,7 +34,10 @@ def _ae_title(value: str) -> str:
 
 
 def _network(value: str) -> str:
-    ip_network(value, strict=False)
+    try:
+        ip_network(value, strict=False)
+    except ValueError as error:
+        raise ValueError(f"{error} (host names are not served here)") from None
     return value
 
 
@@ -111,7 +114,7 @@ class Destination(_Section):
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,32}$", description="short name for logs and commands")
     ae_title: AETitle = Field(description="its AE title")
     host: str = Field(description="its host name or address")
-    port: Port = Field(description="its TCP port")
+    port: Port = Field(description="its TCP port", examples=[104])
 
 
 class Completion(_Section):
@@ -272,9 +275,10 @@ def _problem(location: tuple[int | str, ...], message: str, kind: str) -> str:
 
 
 def example() -> str:
-    """The example settings file: every setting with its help, unit and default, all commented out."""
+    """The example settings file: every setting with its help, unit and default; only the folder is set."""
     lines = [
         "# ICH node: every setting with its default. Uncomment what you change.",
+        "# storage.folder is set: a service and its administrator must mean the same place.",
         "# Any key can also come from the environment: ICH_NODE_RECEIVER__PORT=104",
         "# Durations end in _s (seconds), sizes in _mb or _bytes.",
         "",
@@ -295,13 +299,15 @@ def example() -> str:
 def _example_lines(section: type[_Section]) -> list[str]:
     lines = []
     for name, field in section.model_fields.items():
-        default = "..." if field.is_required() else field.get_default(call_default_factory=True)
+        required = (field.examples or ["..."])[0]
+        default = required if field.is_required() else field.get_default(call_default_factory=True)
         lines += _example_line(name, field, default)
     return lines
 
 
 def _example_line(name: str, field: FieldInfo, default: object) -> list[str]:
     if isinstance(default, Path):
-        default = "/var/lib/ich-node"  # the default is the home of whoever runs it; a service has this one
+        # the default lies in the home of whoever runs it; a service and its administrator must name one place
+        return [f"# {field.description}", f'{name} = "/var/lib/ich-node"']
     # JSON's scalars are TOML's
     return [f"# {field.description}", f"# {name} = {json.dumps(default)}"]

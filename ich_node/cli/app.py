@@ -20,7 +20,8 @@ app = typer.Typer(
 
 First steps: `ich-node demo` shows the whole node at work. To install it, copy
 deploy/settings.example.toml, edit it, then run `ich-node --settings FILE migrate`,
-`ich-node --settings FILE doctor` and `ich-node --settings FILE serve`.
+`ich-node --settings FILE doctor` and `ich-node --settings FILE serve`. `--settings FILE` stands before
+the command, every command; the variable {FILE_VARIABLE} says the same.
 
 Exit status: 0 done, 1 failed, 2 wrong use or wrong settings, 3 nothing to read.""",
     no_args_is_help=True,
@@ -47,8 +48,10 @@ def main() -> None:
     try:
         app()
     except SettingsError as error:
+        count = len(error.problems)
         _say(
-            f"The settings have {len(error.problems)} problem(s):", *(f"  {line}" for line in error.problems)
+            f"{count} problem{'' if count == 1 else 's'} in the settings:",
+            *(f"  {line}" for line in error.problems),
         )
         sys.exit(2)
     except UsageError as error:

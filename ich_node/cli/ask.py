@@ -56,7 +56,9 @@ def doctor(
 ) -> None:
     """Check settings, disk, database, clock, bundle, device and destinations, and say what to do."""
     from ich_node.cli.doctor import examine
+    from ich_node.log import configure
 
+    configure("doctor")  # what libraries of ours log goes to standard error, not into the list
     checks = examine(given(context), destination)
     for check in checks:
         mark = Text("ok  ", "green") if check.passed else Text("FAIL", "red")
@@ -74,14 +76,24 @@ def list_studies(
 
     with given(context).database().transaction() as connection:
         rows = newest(connection, limit=limit)
-    table = Table("ID", "received", "state", "outcome", "reason", "revision", "accession number")
+    table = Table(
+        "ID",
+        "received",
+        "state",
+        "outcome",
+        "reason",
+        "rev",
+        "accession",
+        box=None,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for column in table.columns:
         column.overflow = "fold"  # a cut accession number is of no use
     for row in rows:
-        received = row.first_instance_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(
             str(row.id),
-            received,
+            f"{row.first_instance_at.astimezone():%m-%d %H:%M}",
             row.state,
             row.outcome or "",
             row.reason or "",
@@ -92,46 +104,33 @@ def list_studies(
 
 
 @studies.command("show")
-def show_study(context: typer.Context, study_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
-    """Show one study: its readings, deliveries and history."""
-    from ich_node.store.deliveries import deliveries_of
-    from ich_node.store.history import history_of
-    from ich_node.store.readings import readings_of
-    from ich_node.store.studies import get_study
+def show_study(
+    context: typer.Context,
+    study_id: Annotated[int, typer.Argument(metavar="ID")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="write report.dcm, report.html and key-slice.png there"),
+    ] = None,
+) -> None:
+    """Show one study: what its report says, its readings, deliveries and history."""
+    from ich_node.cli.study import leave_files, lines_of, look_up
 
     with given(context).database().transaction() as connection:
-        study = get_study(connection, study_id)
-        if study is None:
-            raise UsageError(f"there is no study {study_id}; `ich-node studies list` lists them")
-        readings = readings_of(connection, study_id)
-        deliveries = deliveries_of(connection, study_id)
-        history = history_of(connection, study_id)
-    _say(f"Study {study.id}, UID {study.study_uid}, {study.state}, revision {study.revision}")
-    _say(f"Outcome: {study.outcome or 'none yet'} {study.reason or ''}")
-    for reading in readings:
-        _say(
-            f"  reading, revision {reading.revision}: {reading.outcome} {reading.reason or ''} "
-            f"series {reading.series_uid or '-'} "
-            f"bundle {(reading.bundle_sha256 or '-')[:12]} {reading.device or ''}"
-        )
-    for item in deliveries:
-        _say(
-            f"  {item.kind}, revision {item.revision}, to {item.destination}: {item.state}, "
-            f"{item.attempts} attempts {item.last_error or ''}"
-        )
-    for line in history:
-        _say(f"  {line.at.astimezone():%Y-%m-%d %H:%M:%S} {line.event} {line.detail or ''}")
+        told = look_up(connection, study_id)
+    for line in lines_of(told):
+        _say(line)
+    if out is not None:
+        _say(f"Written to {out}: {', '.join(leave_files(told, out))}")
 
 
 @studies.command("read-again")
 def read_again(context: typer.Context, study_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
     """Queue a study for another reading, with the bundle that serves now."""
-    from ich_node.store.studies import ask_again, get_study
+    from ich_node.cli.study import require_study
+    from ich_node.store.studies import ask_again
 
     with given(context).database().transaction() as connection:
-        study = get_study(connection, study_id)
-        if study is None:
-            raise UsageError(f"there is no study {study_id}; `ich-node studies list` lists them")
+        study = require_study(connection, study_id)
         if study.forgotten_at is not None:
             raise UsageError(f"the images of study {study_id} are gone (storage.keep_days); send them again")
         ask_again(connection, study, now=now())
@@ -141,6 +140,7 @@ def read_again(context: typer.Context, study_id: Annotated[int, typer.Argument(m
 @studies.command("send-again")
 def send_again(context: typer.Context, study_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
     """Send the newest reports of a study once more, the same bytes."""
+    from ich_node.cli.study import require_study
     from ich_node.store.deliveries import send_again as queue_again
 
     settings = given(context).settings()
@@ -150,10 +150,11 @@ def send_again(context: typer.Context, study_id: Annotated[int, typer.Argument(m
     if not names:
         raise UsageError("the settings name no destination; add [[destinations]] with the PACS")
     with given(context).database().transaction() as connection:
+        require_study(connection, study_id)
         count = queue_again(connection, study_id, destinations=names, now=now())
     if count == 0:
-        raise UsageError(f"study {study_id} has no report that could be sent now")
-    console.print(f"{count} deliveries wait for their attempt.")
+        raise UsageError(f"nothing to send again: study {study_id} has no report, or all of it waits already")
+    console.print(f"{count} {'delivery waits' if count == 1 else 'deliveries wait'} for an attempt.")
 
 
 @studies.command("quarantine")
@@ -181,22 +182,27 @@ def list_quarantine(
 
 @senders.command("list")
 def list_senders(context: typer.Context) -> None:
-    """List who may send and who was refused, with the lines that would let them in."""
+    """List who may send and who was refused, with what would let them in."""
     from ich_node.store.quarantine import list_refused_callers
 
     settings = given(context).settings()
     for sender in settings.senders:
-        console.print(f"may send: {sender.ae_title} from {sender.address}")
+        _say(f"may send: {sender.ae_title} from {sender.address}")
     with given(context).database().transaction() as connection:
         refused = list_refused_callers(connection)
     for caller in refused:
-        console.print(
-            f"refused {caller.count} times, last {caller.last_at.astimezone():%Y-%m-%d %H:%M}: "
-            f"{caller.calling_ae_title!r} from {caller.address}, calling {caller.called_ae_title!r}. "
-            "To let it in:\n"
-            f'  [[senders]]\n  ae_title = "{caller.calling_ae_title}"\n  address = "{caller.address}"',
-            markup=False,
+        _say(
+            f"refused {'once' if caller.count == 1 else f'{caller.count} times'}, "
+            f"last {caller.last_at.astimezone():%Y-%m-%d %H:%M}: "
+            f"{caller.calling_ae_title!r} from {caller.address}"
         )
+        if caller.called_ae_title != settings.receiver.ae_title:
+            _say(f"  it calls us {caller.called_ae_title!r}; set {settings.receiver.ae_title} at the sender")
+        else:
+            _say(
+                "  to let it in, add to the settings:\n"
+                f'  [[senders]]\n  ae_title = "{caller.calling_ae_title}"\n  address = "{caller.address}"'
+            )
 
 
 def _say(words: str) -> None:

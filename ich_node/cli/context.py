@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from ich_node import settings
+from ich_node.errors import UsageError
 from ich_node.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,10 +29,21 @@ class Given:
         return settings.load(self.settings_file)
 
     def database(self) -> "Database":
-        """Open the database of these settings; raises UsageError unless its schema is the newest."""
+        """Open the database of these settings; raises UsageError unless its schema is the newest.
+
+        A mere question makes no database: without settings the default one must be there already.
+        """
         from ich_node.store.database import Database, require_current
 
-        database = Database(self.settings().database_url)
+        known = self.settings()
+        if self.settings_file is None and not known.model_fields_set & {"database", "storage"}:
+            file = Path(known.database_url.removeprefix("sqlite:///"))
+            if not file.exists():
+                raise UsageError(
+                    f"no settings were named, and there is no {file}: use `ich-node --settings FILE ...` "
+                    f"or set {settings.FILE_VARIABLE}"
+                )
+        database = Database(known.database_url)
         require_current(database)
         return database
 

@@ -8,7 +8,8 @@ from ich_node.errors import IchNodeError, UsageError
 from ich_node.network import echo
 from ich_node.settings import Settings
 from ich_node.store.clock import newest_event_at, server_time
-from ich_node.store.database import Database, require_current
+from ich_node.store.database import Database
+from ich_node.store.deliveries import count_failed
 from ich_node.store.files import Archive
 
 # leases pass from one machine to another by the clock; the shortest sensible one is ten times this
@@ -32,7 +33,7 @@ def examine(given: Given, destination: str | None = None) -> list[Check]:
     return [
         Check(subject="mode", passed=True, words=_MODES[settings.mode]),
         _disk(settings),
-        *_database_and_bundle(settings),
+        *_database_and_bundle(given, settings),
         *_senders(settings),
         *_destinations(settings, None),
     ]
@@ -56,16 +57,16 @@ def _disk(settings: Settings) -> Check:
     )
 
 
-def _database_and_bundle(settings: Settings) -> Iterator[Check]:
-    database = Database(settings.database_url)
+def _database_and_bundle(given: Given, settings: Settings) -> Iterator[Check]:
     engine = settings.database_url.partition(":")[0]
     try:
-        require_current(database)
+        database = given.database()
     except IchNodeError as error:
         yield Check(subject="database", passed=False, words=f"{engine}: {error}")
         return
     yield Check(subject="database", passed=True, words=f"{engine}, schema up to date")
     yield _clock(database)
+    yield _deliveries(database)
     yield _bundle(database, settings)
     database.dispose()
 
@@ -87,6 +88,16 @@ def _clock(database: Database) -> Check:
         words += "" if passed else f", but something happened to a study at {newest:%Y-%m-%d %H:%M:%S} UTC"
     advice = "" if passed else "; set the clock (NTP): leases and retries go by it"
     return Check(subject="clock", passed=passed, words=words + advice)
+
+
+def _deliveries(database: Database) -> Check:
+    with database.transaction() as connection:
+        failed = count_failed(connection)
+    if not failed:
+        return Check(subject="deliveries", passed=True, words="none ended without success")
+    counted = "1 report was" if failed == 1 else f"{failed} reports were"
+    words = f"{counted} not delivered; `ich-node studies send-again ID`"
+    return Check(subject="deliveries", passed=False, words=words)
 
 
 def _bundle(database: Database, settings: Settings) -> Check:

@@ -34,7 +34,11 @@ def demo(
         typer.Option("--trust-headers", help="with --study: skip the checks of HU (series of 8-bit images)"),
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="where reports, pictures and result.json go")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="where reports, pictures and result.json go; else a folder in /tmp, or ./out with --study",
+        ),
     ] = None,
 ) -> None:
     """Show the whole node at work: real processes, a scanner, a stand-in PACS.

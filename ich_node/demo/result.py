@@ -6,12 +6,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from pydicom import dcmread
 
 from ich_node.demo.follow import Walked
-from ich_node.dicom.rendering import html
 from ich_node.dicom.report_facts import ReportFacts, read_back
+from ich_node.dicom.report_files import files_of
 from ich_node.store.readings import Reading
 from ich_node.vocabulary import Reason
 
@@ -58,15 +57,11 @@ def leave_reports(walked: Walked, received_in: Path, place: Path) -> ReportFacts
     """Leave what the PACS received as report.dcm, report.html and key-slice.png; say what it says."""
     said = None
     for report in walked.reports:
-        received = dcmread(received_in / f"{report.sop_instance_uid}.dcm")
+        received = (received_in / f"{report.sop_instance_uid}.dcm").read_bytes()
+        for name, content in files_of(received).items():
+            (place / name).write_bytes(content)
         if report.kind == "SR":
-            buffer = BytesIO()
-            received.save_as(buffer, enforce_file_format=True)
-            (place / "report.dcm").write_bytes(buffer.getvalue())
-            (place / "report.html").write_text(html(received), encoding="utf-8")
-            said = read_back(received)
-        else:
-            Image.fromarray(received.pixel_array).save(place / "key-slice.png")
+            said = read_back(dcmread(BytesIO(received)))
     return said
 
 

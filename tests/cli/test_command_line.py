@@ -80,6 +80,8 @@ def test_wrong_settings_are_named_all_at_once_with_what_to_do(tmp_path):
     ):
         assert key in done.stderr
     assert "settings.example.toml" in done.stderr
+    assert "6 problems in the settings:" in done.stderr
+    assert "host names are not served here" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -100,6 +102,22 @@ def test_a_database_that_was_never_migrated_is_named_with_the_command_that_helps
 
     assert done.returncode == 2
     assert "ich-node migrate" in done.stderr
+
+
+@pytest.mark.parametrize("question", [["studies", "list"], ["doctor"]], ids=" ".join)
+def test_a_question_without_settings_makes_no_database(question, tmp_path):
+    done = _run(*question, HOME=str(tmp_path))
+
+    assert done.returncode in (1, 2)
+    assert "no settings were named" in done.stdout + done.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_help_of_the_demo_says_where_its_files_go():
+    done = _run("demo", "--help")
+
+    assert "/tmp" in done.stdout
+    assert "./out" in done.stdout
 
 
 def test_a_new_installation_is_migrated_examined_and_quiet(settings_file):
@@ -136,6 +154,7 @@ def test_questions_about_what_is_not_there_are_wrong_use(settings_file):
     for question in (
         ["studies", "show", "7"],
         ["studies", "read-again", "7"],
+        ["studies", "show", "7", "--out", "/nonexistent/out"],
         ["bundles", "promote", "x"],
         ["bundles", "rollback"],
     ):

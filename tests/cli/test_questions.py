@@ -5,21 +5,28 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 
 import psycopg
 import pytest
 from builders import ct_series, write_files
 from learning import NOW, received
+from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 from ich_node.cli.context import Given
 from ich_node.cli.doctor import Check, examine
 from ich_node.demo.node import write_settings
+from ich_node.dicom.report import build_structured_report
+from ich_node.dicom.secondary_capture import build_secondary_capture
 from ich_node.store.database import Database
-from ich_node.store.deliveries import deliveries_of
+from ich_node.store.deliveries import add_deliveries, claim_delivery, deliveries_of, give_up_delivery
 from ich_node.store.history import append
-from ich_node.store.quarantine import Quarantined, add_quarantined
+from ich_node.store.quarantine import Quarantined, add_quarantined, note_refused_caller
 from ich_node.store.readings import Report, add_report
+from ich_node.vocabulary import Outcome
+from tests import report_cases
 
 REPORTING = {
     "mode": "report",
@@ -63,9 +70,22 @@ def test_the_list_of_studies_fills_each_of_its_columns(sqlite, tmp_path):
 
     assert done.returncode == 0, done.stderr
     (row,) = (line for line in done.stdout.splitlines() if "A17" in line)
-    cells = [cell.strip() for cell in row.strip("│").split("│")]
-    shown = NOW.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    assert cells == [str(study), shown, "finished", "positive", "", "1", "A17[b]"]
+    shown = f"{NOW.astimezone():%m-%d %H:%M}".split()
+    assert row.split() == [str(study), *shown, "finished", "positive", "1", "A17[b]"]
+
+
+def test_the_widest_study_of_the_list_fits_one_line_of_80_columns(sqlite, tmp_path):
+    study = received(sqlite, seed=1, accession_number="ACCESSION-123456")
+    with sqlite.transaction() as connection:
+        connection.exec_driver_sql("update studies set outcome = 'indeterminate', reason = 'TOO_FEW_SLICES'")
+
+    done = _run("studies", "list", settings=_settings(tmp_path, sqlite), columns=80)
+
+    heading, row = done.stdout.splitlines()
+    assert heading.split()[0] == "ID"
+    assert max(len(heading), len(row)) <= 80
+    for words in (str(study), "finished", "indeterminate", "TOO_FEW_SLICES", "ACCESSION-123456"):
+        assert words in row.split()
 
 
 def test_what_is_in_quarantine_can_be_seen_with_its_reason_and_its_sender(sqlite, tmp_path):
@@ -118,6 +138,110 @@ def test_a_report_goes_once_more_to_every_destination_that_is_named_now(sqlite, 
     assert done.returncode == 0, done.stderr
     with sqlite.transaction() as connection:
         assert [item.destination for item in deliveries_of(connection, study)] == ["archive"]
+
+
+def test_a_study_is_shown_with_what_its_report_says_and_left_as_files(sqlite, tmp_path):
+    study = received(sqlite, seed=1, bleed=True)
+    settings = _settings(tmp_path, sqlite)
+    without = _run("studies", "show", str(study), settings=settings)
+    sources = report_cases.headers()
+    finding = report_cases.finding(Outcome.POSITIVE, sources)
+    page = build_secondary_capture(finding, sources, report_cases.context(), None)
+    for kind, made in {
+        "SR": build_structured_report(finding, sources, report_cases.context()),
+        "SC": page,
+    }.items():
+        _keep_report(sqlite, study, kind, made)
+    out = tmp_path / "out"
+
+    done = _run("studies", "show", str(study), "--out", str(out), settings=settings)
+
+    assert without.returncode == 0, without.stderr
+    assert "Report" not in without.stdout
+    assert done.returncode == 0, done.stderr
+    for words in ("Suspected intracerebral hemorrhage, deep", "Not for diagnostic use", "outcome=positive"):
+        assert words in done.stdout
+    assert "archive: pending, 0 attempts" in done.stdout
+    assert "{" not in done.stdout
+    assert dcmread(out / "report.dcm").Modality == "SR"
+    assert "Suspected intracerebral hemorrhage" in (out / "report.html").read_text(encoding="utf-8")
+    assert (out / "key-slice.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_files_are_asked_of_a_study_without_a_report(sqlite, tmp_path):
+    study = received(sqlite, seed=1)
+
+    done = _run(
+        "studies", "show", str(study), "--out", str(tmp_path / "out"), settings=_settings(tmp_path, sqlite)
+    )
+
+    assert done.returncode == 2
+    assert "has no report" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def _keep_report(database: Database, study: int, kind: str, made: Dataset) -> None:
+    buffer = BytesIO()
+    made.save_as(buffer, enforce_file_format=True)
+    with database.transaction() as connection:
+        report = Report(
+            kind=kind,
+            study_id=study,
+            revision=1,
+            sop_class_uid=made.SOPClassUID,
+            sop_instance_uid=made.SOPInstanceUID,
+            series_uid=made.SeriesInstanceUID,
+            content=buffer.getvalue(),
+            created_at=NOW,
+        )
+        add_deliveries(connection, add_report(connection, report), ["archive"], now=NOW)
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, "nothing to send again"), (7, "there is no study 7")])
+def test_what_cannot_be_sent_again_is_said(sqlite, tmp_path, number, words):
+    received(sqlite, seed=1)
+
+    done = _run("studies", "send-again", str(number), settings=_settings(tmp_path, sqlite, **REPORTING))
+
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_reports_that_were_not_delivered_are_told_by_the_doctor_with_the_command_that_helps(sqlite, tmp_path):
+    settings = _settings(tmp_path, sqlite)
+    study = received(sqlite, seed=1)
+    sources = report_cases.headers()
+    finding = report_cases.finding(Outcome.NEGATIVE, sources)
+    _keep_report(sqlite, study, "SR", build_structured_report(finding, sources, report_cases.context()))
+    before = _run("doctor", settings=settings)
+    with sqlite.transaction() as connection:
+        parcel = claim_delivery(connection, "archive", holder="test", lease_s=60, now=NOW)
+        assert parcel is not None
+        give_up_delivery(connection, parcel, error="refused", now=NOW)
+
+    after = _run("doctor", settings=settings)
+
+    assert "ok   deliveries" in before.stdout
+    assert "FAIL deliveries: 1 report was not delivered; `ich-node studies send-again ID`" in after.stdout
+    assert all(line.startswith(("ok ", "FAIL ")) for line in after.stdout.splitlines())
+
+
+def test_a_refused_caller_is_listed_with_what_would_let_it_in(sqlite, tmp_path):
+    callers = {"CT_1": "ICHNODE", "CT_2": "OLD_NAME", "CT_3": "ICHNODE"}
+    with sqlite.transaction() as connection:
+        for calling, called in [*callers.items(), ("CT_3", "ICHNODE")]:
+            note_refused_caller(
+                connection, calling_ae_title=calling, called_ae_title=called, address="10.1.2.3", now=NOW
+            )
+
+    done = _run("senders", "list", settings=_settings(tmp_path, sqlite), columns=40)
+
+    told = {words.split("'")[1]: words for words in done.stdout.split("refused ")[1:]}
+    assert told["CT_1"].startswith("once, last ")
+    assert 'ae_title = "CT_1"' in told["CT_1"]
+    assert "it calls us 'OLD_NAME'; set ICHNODE at the sender" in told["CT_2"]
+    assert "[[senders]]" not in told["CT_2"]
+    assert told["CT_3"].startswith("2 times, last ")
 
 
 @pytest.mark.parametrize(("values", "words"), [({}, "mode is quiet"), ({"mode": "report"}, "no destination")])

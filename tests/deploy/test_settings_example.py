@@ -12,12 +12,13 @@ def test_the_example_is_what_the_settings_say():
     assert EXAMPLE.read_text(encoding="utf-8") == settings.example()
 
 
-def test_the_example_loads_as_it_is_and_changes_nothing(monkeypatch):
+def test_the_example_loads_as_it_is_and_changes_nothing_but_the_folder(monkeypatch):
     monkeypatch.delenv("ICH_NODE_SETTINGS", raising=False)
 
     loaded = settings.load(EXAMPLE)
 
-    assert loaded == settings.Settings()
+    folder = Path("/var/lib/ich-node")
+    assert loaded == settings.Settings(storage=settings.Storage(folder=folder))
 
 
 def test_the_example_still_loads_when_every_line_is_uncommented():
