@@ -120,12 +120,13 @@ def _table(selection: Selection) -> Table:
     for candidate in selection.candidates:
         geometry = candidate.geometry
         step = geometry.slice_spacing_mm if geometry else None
+        no_step = "varies" if geometry and geometry.slices > 1 else ""
         table.add_row(
             "" if candidate.series_number is None else str(candidate.series_number),
             escape(candidate.description),
             str(len(candidate.instances)),
             (geometry.orientation or "") if geometry else "",
-            f"{step:.2f} mm" if step is not None else "",
+            f"{step:.2f} mm" if step is not None else no_step,
             f"{geometry.tilt_deg:.1f}°" if geometry else "",
             "yes" if candidate.chosen else "",
             " ".join(reason.value for reason in candidate.reasons),

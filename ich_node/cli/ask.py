@@ -153,7 +153,7 @@ def send_again(context: typer.Context, study_id: Annotated[int, typer.Argument(m
         require_study(connection, study_id)
         count = queue_again(connection, study_id, destinations=names, now=now())
     if count == 0:
-        raise UsageError(f"nothing to send again: study {study_id} has no report, or all of it waits already")
+        raise UsageError(f"nothing to send again: study {study_id} has no report")
     console.print(f"{count} {'delivery waits' if count == 1 else 'deliveries wait'} for an attempt.")
 
 

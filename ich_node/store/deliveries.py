@@ -109,9 +109,17 @@ def _has_older_pending() -> ColumnElement[bool]:
 
 
 def count_failed(connection: Connection) -> int:
-    """How many deliveries ended without success and wait for somebody to send them again."""
-    failed = deliveries.c.state == DeliveryState.FAILED
-    return int(connection.execute(select(func.count()).select_from(deliveries).where(failed)).scalar_one())
+    """How many deliveries of studies' newest reports ended without success; sending again is what helps."""
+    newest = select(reports.c.study_id, func.max(reports.c.revision).label("revision"))
+    latest = newest.group_by(reports.c.study_id).subquery()
+    failed = (
+        select(func.count())
+        .select_from(deliveries)
+        .join(reports, reports.c.id == deliveries.c.report_id)
+        .join(latest, and_(latest.c.study_id == reports.c.study_id, latest.c.revision == reports.c.revision))
+        .where(deliveries.c.state == DeliveryState.FAILED)
+    )
+    return int(connection.execute(failed).scalar_one())
 
 
 def mark_sent(connection: Connection, parcel: Parcel, *, now: datetime) -> None:
