@@ -80,6 +80,13 @@ def prepare_socket(connection: socket) -> None:
     connection.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
 
 
+def prepare_connection(event: Event) -> None:
+    """Prepare the socket of an association that has just been connected (EVT_CONN_OPEN)."""
+    transport = event.assoc.dul.socket
+    if transport is not None and transport.socket is not None:
+        prepare_socket(transport.socket)
+
+
 def report_contexts() -> list[PresentationContext]:
     """What we propose to a destination: one context for each class and transfer syntax."""
     return [

@@ -10,11 +10,10 @@ from pydicom.dataset import Dataset
 from ich_node.analysis.choose import choose_series
 from ich_node.analysis.files import read_headers
 from ich_node.analysis.order import Order
-from ich_node.analysis.read import CandidateReading, headers_of, read_chosen
+from ich_node.analysis.read import CandidateReading, failed_finding, headers_of, read_chosen
 from ich_node.analysis.reader import Reader
 from ich_node.analysis.reports import NO_THRESHOLDS, build_reports
 from ich_node.analysis.stopwatch import Stopwatch
-from ich_node.core.conclusion import not_judged
 from ich_node.core.grounds import Rules
 from ich_node.core.selection import Selection
 from ich_node.dicom.report_header import bare_headers
@@ -81,7 +80,7 @@ def give_up(order: Order, *, at: datetime) -> Analysis:
         try:
             sources = sources_of(order)
             reading = CandidateReading(
-                finding=not_judged([Reason.MODEL_FAILED]),
+                finding=failed_finding(),
                 series_uid=str(sources[0].SeriesInstanceUID),
                 sources=sources,
             )

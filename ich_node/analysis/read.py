@@ -90,7 +90,7 @@ def _read(
     order: Order, candidate: Candidate, choice: Choice, predictor: Predictor, watch: Stopwatch
 ) -> CandidateReading:
     series = choice.series[candidate.key]
-    finding, key_slice = _failed(), None
+    finding, key_slice = failed_finding(), None
     try:
         prediction = predictor.predict(series.volume, at=watch.at)
         finding = _finding(series, prediction, study_thresholds(predictor))
@@ -133,7 +133,8 @@ def _unless_negative(reading: CandidateReading) -> CandidateReading:
     return replace(reading, finding=not_judged([Reason.INCOMPLETE], extent=reading.finding.extent))
 
 
-def _failed() -> Finding:
+def failed_finding() -> Finding:
+    """The finding of a candidate, or a study, that a fault of ours kept from being read."""
     return not_judged([Reason.MODEL_FAILED])
 
 

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import cast
 
 from pydicom import dcmread
@@ -31,6 +30,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at impo
 )
 
 from ich_node.errors import IchNodeError
+from ich_node.network import prepare_connection
 
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 _SUCCESS, _PENDING, _CANNOT_UNDERSTAND = 0x0000, 0xFF00, 0xC000
@@ -149,7 +149,7 @@ def stand_in_pacs(
         evt_handlers=[
             (evt.EVT_C_STORE, pacs.store),
             (evt.EVT_C_FIND, pacs.find),
-            (evt.EVT_CONN_OPEN, _send_at_once),
+            (evt.EVT_CONN_OPEN, prepare_connection),
         ],
     )
     if server is None:
@@ -170,12 +170,6 @@ def _entity(ae_title: str) -> AE:
     entity.add_supported_context(Verification, SYNTAXES)
     entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind, SYNTAXES)
     return entity
-
-
-def _send_at_once(event: Event) -> None:
-    transport = event.assoc.dul.socket
-    if transport is not None and transport.socket is not None:
-        transport.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

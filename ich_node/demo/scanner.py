@@ -5,21 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from socket import IPPROTO_TCP, TCP_NODELAY
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.events import Event
 
 from ich_node.analysis.files import read_file
 from ich_node.demo.ct_images import AXIAL, Exam, Series, ct_image, derived_uid, made_up_exam
 from ich_node.demo.phantom import HeadPhantom
 from ich_node.dicom.headers import transfer_syntax
 from ich_node.errors import DeliveryFailed, UnreadableInstance
-from ich_node.network import hold_reactor
+from ich_node.network import hold_reactor, prepare_connection
 
 _LONGEST_PDU = 131072
 _TOPOGRAM = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)  # lateral view: columns to the back, rows to the foot
@@ -134,18 +132,11 @@ def _associate(
         port,
         ae_title=called_ae,
         max_pdu=_LONGEST_PDU,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, prepare_connection)],
     )
     if not association.is_established and not association.rejected_contexts:
         raise DeliveryFailed(f"{called_ae} at {host}:{port} accepted no association")
     return association
-
-
-def _send_at_once(event: Event) -> None:
-    """Switch off Nagle's algorithm, which with delayed acknowledgements costs 40 ms an image."""
-    transport = event.assoc.dul.socket
-    if transport is not None and transport.socket is not None:
-        transport.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
 
 
 def _store(association: Association, image: Dataset) -> Sent:
