@@ -103,7 +103,7 @@ def _deliveries(database: Database) -> Check:
 def _bundle(database: Database, settings: Settings) -> Check:
     """Load the bundle as the worker would; loads torch."""
     from ich_node.analysis.reader import Reader
-    from ich_node.retraining.registry import serving
+    from ich_node.store.bundles import serving
     from model.errors import ModelError
 
     try:

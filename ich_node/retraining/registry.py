@@ -26,15 +26,12 @@ from ich_node.store.bundles import (
     add_bundle,
     find_bundle,
     has_bundles,
-    list_bundles,
     lock_bundles,
     previous_bundle,
     serving,
     set_serving,
 )
 from ich_node.store.database import Connection, Database
-
-__all__ = ["gate", "list_bundles", "promote", "register_first", "rollback", "serving"]
 
 
 def register_first(database: Database, settings: Settings, *, now: datetime) -> ServingBundle:
