@@ -6,7 +6,7 @@ from model_builders import HEADRESTS, drawn_head
 from PIL import Image
 
 from model.image_set import read_picture
-from model.prepare import HEAD_SHARE, prepare
+from model.prepare import HEAD_SHARE, NO_FRAME, prepare
 from model.window import to_window
 
 
@@ -54,3 +54,17 @@ def test_a_slice_without_a_head_is_all_zero():
     assert prepared.picture.shape == (48, 48)
     assert not prepared.picture.any()
     assert not prepared.tripped
+    assert prepared.frame == NO_FRAME
+
+
+@pytest.mark.parametrize("center", [(0.5, 0.5), (0.6, 0.35), (0.2, 0.8)])
+def test_the_frame_is_the_square_that_the_picture_shows(center):
+    hu, _ = drawn_head(radii=(0.25, 0.2), center=center)
+
+    prepared = prepare(to_window(hu), 96)
+
+    frame = prepared.frame
+    around = np.pad(to_window(hu), 512)[512 + frame.top :, 512 + frame.left :][: frame.side, : frame.side]
+    shown = np.asarray(Image.fromarray(around).resize((96, 96), Image.Resampling.BILINEAR))
+    skull_and_brain = prepared.picture > 0.1
+    assert shown[skull_and_brain] == pytest.approx(prepared.picture[skull_and_brain], abs=0.02)
