@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn import metrics
+from sklearn import calibration, metrics
 
 from model.calibrate import fit_temperature, fit_thresholds
 from model.errors import TrainingError
@@ -10,9 +10,14 @@ from model.statistics import (
     auc,
     balanced_accuracy,
     bootstrap_interval,
+    bootstrap_intervals,
     brier,
+    calibration_curve,
     confusion,
+    exact_interval,
     expected_calibration_error,
+    f1,
+    predictive_values,
     sensitivity,
     specificity,
 )
@@ -31,6 +36,7 @@ def test_figures_agree_with_scikit_learn(random):
         truth, predicted = random.integers(0, 3, 50), random.integers(0, 3, 50)
 
         assert auc(labels, scores) == pytest.approx(metrics.roc_auc_score(labels, scores))
+        assert f1(labels, scores, 0.5) == pytest.approx(metrics.f1_score(labels, scores >= 0.5))
         assert brier(labels, scores) == pytest.approx(metrics.brier_score_loss(labels, scores))
         assert sensitivity(labels, scores, 0.5) == pytest.approx(metrics.recall_score(labels, scores >= 0.5))
         assert specificity(labels, scores, 0.5) == pytest.approx(
@@ -51,13 +57,61 @@ def test_calibration_error_by_hand():
     assert expected_calibration_error(labels, scores) == pytest.approx(0.5 * 0.25 + 0.5 * 0.025)
 
 
+def test_the_calibration_curve_agrees_with_scikit_learn(random):
+    scores = random.random(400)
+    labels = (random.random(400) < scores**2).astype(np.int64)
+
+    curve = calibration_curve(labels, scores)
+
+    frequency, mean = calibration.calibration_curve(labels, scores, n_bins=10)
+    assert [b.frequency for b in curve] == pytest.approx(frequency)
+    assert [b.mean_score for b in curve] == pytest.approx(mean)
+    assert sum(b.count for b in curve) == 400
+
+
+def test_a_score_of_one_lies_in_the_last_bin():
+    (only,) = calibration_curve(np.array([1, 0]), np.array([0.9, 1.0]))
+
+    assert (only.low, only.high, only.count) == (0.9, 1.0, 2)
+    assert (only.mean_score, only.frequency) == (pytest.approx(0.95), 0.5)
+
+
+def test_predictive_values_by_hand():
+    # of 1000 cases 100 bleed: 90 called, 10 missed; of the 900 others 180 called, 720 spared
+    assert predictive_values(0.9, 0.8, 0.1) == pytest.approx((90 / 270, 720 / 730))
+    assert predictive_values(0.0, 1.0, 0.1) == (None, pytest.approx(0.9))
+    assert predictive_values(1.0, 0.0, 0.1) == (pytest.approx(0.1), None)
+    assert predictive_values(None, 0.8, 0.1) == (None, None)
+
+
+def test_the_exact_interval_knows_doubt_where_nothing_went_wrong():
+    # the rule of three's exact form: with n of n right, the lower bound is (0.025)^(1/n)
+    assert exact_interval(20, 20) == pytest.approx((0.025 ** (1 / 20), 1.0))
+    assert exact_interval(0, 0) is None
+
+
+def test_all_intervals_of_a_draw_come_from_the_same_subjects():
+    subjects = np.repeat(np.arange(6), 2)
+    values = np.arange(12.0)
+
+    found = bootstrap_intervals(
+        lambda rows: {"mean": values[rows].mean(), "double": 2 * values[rows].mean(), "never": None}, subjects
+    )
+
+    assert found["double"] == pytest.approx(tuple(2 * v for v in found["mean"]))
+    assert found["mean"] == bootstrap_interval(lambda rows: values[rows].mean(), subjects)
+    assert found["never"] is None
+
+
 def test_what_is_undefined_is_none():
     none, ones = np.empty(0, np.int64), np.ones(3, np.int64)
 
     assert auc(ones, np.ones(3)) is None
     assert specificity(ones, np.ones(3), 0.5) is None
     assert sensitivity(0 * ones, np.ones(3), 0.5) is None
+    assert f1(0 * ones, np.ones(3), 0.5) is None
     assert brier(none, np.empty(0)) is None
+    assert calibration_curve(none, np.empty(0)) == ()
     assert expected_calibration_error(none, np.empty(0)) is None
     assert balanced_accuracy(none, none, 3) is None
     assert bootstrap_interval(lambda rows: 1.0, np.zeros(5, np.int64)) is None
