@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """Describe one allowed encoder: its token width and the pixels that one token stands for."""
+    """Describe one allowed encoder: its token width and the pixels that one token stands for.
+
+    `hybrid`: a convolutional stem stands before the transformer, and the evidence is twice as fine.
+    """
 
     width: int
     stride: int

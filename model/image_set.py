@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,22 @@ from model.window import to_window
 
 COLUMNS = ("path", "subject", "hemorrhage", "location", "other_finding", "split")
 SPLITS = ("train", "val", "test")
+BOXES_FILE = "boxes.csv"
+BOX_COLUMNS = ("x_min", "y_min", "x_max", "y_max", "frame_size")
 HU_OFFSET = 1024.0
+
+
+Box = tuple[float, float, float, float]
+"""x_min, y_min, x_max, y_max round a bleed, as shares (0..1) of the stored picture's width and height."""
+Boxes = Mapping[str, Sequence[Box]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SliceRow:
-    """One line of slices.csv; `hemorrhage` and `location` are None where the table is silent."""
+    """One line of slices.csv; `hemorrhage` and `location` are None where the table is silent.
+
+    `boxes` are those of the boxes.csv beside the table; None where there is no such file.
+    """
 
     file: Path
     path: str
@@ -31,6 +41,7 @@ class SliceRow:
     location: str | None
     split: str
     contradicted: bool
+    boxes: tuple[Box, ...] | None = None
 
     @property
     def person(self) -> tuple[str, str]:
@@ -45,7 +56,8 @@ def read_slices(table: Path) -> list[SliceRow]:
             reader = csv.DictReader(stream)
             if missing := [c for c in COLUMNS if c not in (reader.fieldnames or ())]:
                 raise ImageSetError(f"{table.name}: columns are missing: {', '.join(missing)}")
-            rows = [_row(table, line, fields) for line, fields in enumerate(reader, start=2)]
+            boxes = read_boxes(table.with_name(BOXES_FILE))
+            rows = [_row(table, line, fields, boxes) for line, fields in enumerate(reader, start=2)]
     except OSError as error:
         raise ImageSetError(f"{table}: cannot be read: {error.strerror}") from error
     if not rows:
@@ -53,7 +65,7 @@ def read_slices(table: Path) -> list[SliceRow]:
     return rows
 
 
-def _row(table: Path, line: int, fields: dict[str, str]) -> SliceRow:
+def _row(table: Path, line: int, fields: dict[str, str], boxes: Boxes | None) -> SliceRow:
     where = f"{table.name}: line {line}"
     hemorrhage, location, split = fields["hemorrhage"], fields["location"], fields["split"]
     if hemorrhage not in ("", "0", "1"):
@@ -74,6 +86,44 @@ def _row(table: Path, line: int, fields: dict[str, str]) -> SliceRow:
         location=location or None,
         split=split or split_of(source, fields["subject"]),
         contradicted=fields.get("contradicted") == "1",
+        boxes=None if boxes is None else _stored_boxes(boxes.get(fields["path"], ()), fields),
+    )
+
+
+def read_boxes(file: Path) -> Boxes | None:
+    """Read a boxes.csv as {path: boxes in shares of the frame}; None where there is no such file.
+
+    Columns: path, x_min, y_min, x_max, y_max (pixels inside the box), frame_size. Raises ImageSetError.
+    """
+    if not file.exists():
+        return None
+    found: dict[str, list[Box]] = {}
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            for fields in csv.DictReader(stream):
+                left, top, right, bottom, side = (float(fields[name]) for name in BOX_COLUMNS)
+                box = (left / side, top / side, (right + 1) / side, (bottom + 1) / side)
+                found.setdefault(fields["path"], []).append(box)
+    except (OSError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ImageSetError(
+            f"{file.name}: expected path and the numbers {', '.join(BOX_COLUMNS)}: {error!r}"
+        ) from error
+    return {path: tuple(boxes) for path, boxes in found.items()}
+
+
+def _stored_boxes(boxes: Sequence[Box], fields: dict[str, str]) -> tuple[Box, ...]:
+    """Turn shares of the frame into shares of the stored picture, which may be a square cut from it."""
+    if not fields.get("crop_size"):
+        return tuple(boxes)
+    left, top, side, frame = (
+        float(fields[name]) for name in ("crop_left", "crop_top", "crop_size", "frame_size")
+    )
+
+    def along(share: float, start: float) -> float:
+        return (share * frame - start) / side
+
+    return tuple(
+        (along(x0, left), along(y0, top), along(x1, left), along(y1, top)) for x0, y0, x1, y1 in boxes
     )
 
 

@@ -19,6 +19,7 @@ HEMORRHAGE_CLASSES = ("absent", "present")
 LOCATIONS = ("deep", "lobar", "subtentorial")
 WEIGHTS_FILE = "weights.safetensors"
 MANIFEST_FILE = "manifest.json"
+VIEWS = ("gray", "contrast")
 AGGREGATIONS = ("run3_mean", "top3_mean", "top_third_mean")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -26,12 +27,16 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class InputFormat:
-    """What the network is fed: square gray pictures of `size`, window units minus `mean` over `std`."""
+    """What the network is fed: square gray pictures of `size`, window units minus `mean` over `std`.
+
+    `views` says what its three channels are: "gray" the picture itself, or "contrast" (see `model.score`).
+    """
 
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     channels: int = 3
+    views: str = "gray"
     window_center: float = CENTER_HU
     window_width: float = WIDTH_HU
 
@@ -77,6 +82,7 @@ class Manifest:
                 "std": list(self.input.std),
                 "window": {"center": self.input.window_center, "width": self.input.window_width},
                 "channels": self.input.channels,
+                "views": self.input.views,
             },
             "classes": {"hemorrhage": list(HEMORRHAGE_CLASSES), "location": list(LOCATIONS)},
             "preparation_version": self.preparation_version,
@@ -218,7 +224,10 @@ def _input_format(fields: _Fields, stride: int) -> InputFormat:
     window.exactly("width", WIDTH_HU)
     fields.exactly("channels", 3)
     return InputFormat(
-        size=size, mean=fields.numbers("mean", 3, -10.0, 10.0), std=fields.numbers("std", 3, 1e-3, 10.0)
+        size=size,
+        mean=fields.numbers("mean", 3, -10.0, 10.0),
+        std=fields.numbers("std", 3, 1e-3, 10.0),
+        views=fields.one_of("views", VIEWS),
     )
 
 

@@ -12,7 +12,7 @@ from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor
 
 from model.errors import TrainingError
-from model.network import LITE0, DTViT
+from model.network import LITE0, DTViT, HybridViT
 
 
 def load_encoder_weights(network: DTViT, file: Path, *, hybrid: bool) -> int:
@@ -60,7 +60,8 @@ def in_timm_order(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _into_stem(network: DTViT, state: Mapping[str, Tensor]) -> int:
-    stem = network.encoder.patch_embed.backbone
+    assert isinstance(network.encoder, HybridViT)
+    stem = network.encoder.stem
     taken = {k: state[k] for k in stem.state_dict()}
     stem.load_state_dict(taken)
     return len(taken)

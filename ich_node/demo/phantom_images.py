@@ -18,7 +18,7 @@ from ich_node.demo.phantom import FIRST_TRAINING_SEED, LOCATIONS, HeadPhantom, h
 from ich_node.vocabulary import Location
 
 COLUMNS = ("path", "subject", "hemorrhage", "location", "other_finding", "split")
-BOX_COLUMNS = ("path", "x_min", "y_min", "x_max", "y_max")
+BOX_COLUMNS = ("path", "x_min", "y_min", "x_max", "y_max", "frame_size")
 _SMALLEST_BLEED_MM2 = 25.0  # less than about 6 mm across in one slice: not labelled, as a reader would not
 _HELD_MM2 = 4000.0  # what a slice holds of the head; less is air over the vertex
 
@@ -95,7 +95,7 @@ def write_image_set(folder: Path, seeds: Sequence[int], *, size: int = 256) -> I
         for seed in seeds:
             for row in write_study(seed, folder, size=size):
                 table.writerow((row.path, row.subject, row.hemorrhage, row.location, "", row.split))
-                box_table.writerows((row.path, *box) for box in row.boxes)
+                box_table.writerows((row.path, *box, size) for box in row.boxes)
             yield seed
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from model.encoders import ENCODERS
 from model.errors import ModelError
+from model.manifest import VIEWS
 from model.train.run import Order, run_training
 from model.train.settings import TrainingSettings
 
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         default="auto",
         help="auto measures which is faster",
     )
+    add("--cache", type=Path, metavar="DIR", help="keep prepared slices here for the next run")
     add("--workers", type=int, default=1, help="processes that prepare slices (default 1)")
     _add_settings(parser)
     return parser
@@ -74,11 +76,18 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--ema", float, "decay of the running average of the weights, 0 for none")
     add("--label-smoothing", float, "share of the label given to the other classes")
     add("--location-weight", float, "weight of the location's loss")
+    add("--evidence-weight", float, "weight of the evidence's loss")
+    add("--synthetic-bleeds", float, "share of the bleed-free slices that get a drawn bleed")
+    add("--mimics", float, "share of all slices that get something bright drawn that is no blood")
+    add("--soft-tissue", float, "share of the bleed-free slices that become face or neck")
     add("--dropout", float, "dropout of the heads")
     add("--samples", int, "slices drawn per epoch, 0: as many as there are")
     add("--seed", int, "seed of everything random")
     parser.add_argument(
         "--schedule", choices=("cosine", "constant"), default=DEFAULT.schedule, help="of the rate"
+    )
+    parser.add_argument(
+        "--views", choices=VIEWS, default=DEFAULT.views, help="what the three channels of the network show"
     )
     parser.add_argument(
         "--source-weight", action="append", default=[], type=_source_weight, metavar="SOURCE=WEIGHT",
@@ -116,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device=chosen.device,
         precision=chosen.precision,
         workers=chosen.workers,
+        cache=chosen.cache,
     )
     try:
         manifest = run_training(order, settings)

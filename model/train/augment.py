@@ -26,11 +26,16 @@ class Augmentation:
     gamma: float = 0.25
 
 
-def augment(pictures: Tensor, size: int, how: Augmentation, random: Generator) -> Tensor:
-    """Change pictures (B, S, S), 0..1, each in its own way, and cut them to (B, size, size), 0..1."""
-    moved = _move(pictures[:, None], size, how, random)
-    blurred = _blur(moved, how, random)
-    return _change_values(blurred, how, random).clamp(0.0, 1.0)[:, 0]
+def augment(
+    pictures: Tensor, maps: Tensor, size: int, how: Augmentation, random: Generator
+) -> tuple[Tensor, Tensor]:
+    """Change pictures (B, S, S), 0..1, each in its own way, and cut them to (B, size, size), 0..1.
+
+    `maps` (B, C, S, S) move along with their picture and are changed in no other way.
+    """
+    moved = _move(torch.cat([pictures[:, None], maps], dim=1), size, how, random)
+    blurred = _blur(moved[:, :1], how, random)
+    return _change_values(blurred, how, random).clamp(0.0, 1.0)[:, 0], moved[:, 1:]
 
 
 def _uniform(count: int, low: float, high: float, random: Generator) -> Tensor:
@@ -53,7 +58,7 @@ def _move(pictures: Tensor, size: int, how: Augmentation, random: Generator) -> 
     theta[:, 0, 0], theta[:, 0, 1] = cos * mirror * stretch, -sin / stretch
     theta[:, 1, 0], theta[:, 1, 1] = sin * mirror * stretch, cos / stretch
     theta[:, :, 2] = (torch.rand(count, 2, generator=random) - 0.5) * 4 * how.shift
-    grid = F.affine_grid(theta, [count, 1, size, size], align_corners=False)
+    grid = F.affine_grid(theta, [count, pictures.shape[1], size, size], align_corners=False)
     return F.grid_sample(pictures, grid, align_corners=False)
 
 

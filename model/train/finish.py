@@ -78,7 +78,12 @@ def too_few_to_refit(rows: Sequence[SliceRow]) -> bool:
 
 def _as_scores(logits: NDArray[np.float64], temperature: float) -> SliceScores:
     hemorrhage = 1 / (1 + np.exp(-logits / temperature))
-    return SliceScores(hemorrhage=hemorrhage, location=np.zeros((len(logits), 3)), logit=logits)
+    return SliceScores(
+        hemorrhage=hemorrhage,
+        location=np.zeros((len(logits), 3)),
+        logit=logits,
+        evidence=np.zeros((len(logits), 0, 0), dtype=np.float32),
+    )
 
 
 def _fit_studies(rows: Sequence[SliceRow], scores: SliceScores) -> tuple[str, Thresholds]:

@@ -17,9 +17,9 @@ from model.manifest import InputFormat
 from model.network import DTViT
 from model.score import to_input
 from model.train.augment import Augmentation, augment
-from model.train.cache import Pictures
 from model.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from model.train.loss import dual_loss
+from model.train.data import TrainingData
+from model.train.loss import dual_loss, evidence_loss
 from model.train.optimizer import build_optimizer, follow, set_rates
 from model.train.progress import Progress, write_curves
 from model.train.sampler import epoch_order
@@ -28,16 +28,6 @@ from model.train.settings import TrainingSettings
 CHECKPOINT_EVERY_S = 60.0
 Validate = Callable[[DTViT], tuple[float, float]]
 """Gives (loss, slice AUC) of a network on the validation slices; NaN where there are none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingData:
-    """Training slices: bytes (N, S, S), class numbers (N,) or IGNORED, and the probability of each slice."""
-
-    pictures: Pictures
-    hemorrhage: Tensor
-    location: Tensor
-    weights: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +104,9 @@ class Trainer:
         self.save()
 
     def _learn(self, rows: NDArray[np.intp]) -> float:
-        random = Generator().manual_seed((self._settings.seed << 32) + self._step)
         torch.manual_seed((self._settings.seed << 32) + self._step)  # dropout
         set_rates(self._optimizer, self._step / self.steps, self._settings)
-        loss = self._loss(rows, random)
+        loss = self._loss(rows)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(f"the loss is no number after {self._step} steps; try a lower --rate")
@@ -129,19 +118,24 @@ class Trainer:
         self._step += 1
         return value
 
-    def _loss(self, rows: NDArray[np.intp], random: Generator) -> Tensor:
-        stored = torch.from_numpy(self._data.pictures[rows]).float() / 255
-        pictures = augment(stored, self._settings.pixels, Augmentation(), random).to(self._device)
+    def _loss(self, rows: NDArray[np.intp]) -> Tensor:
+        settings = self._settings
+        batch = self._data.batch(rows, settings, np.random.default_rng([settings.seed, self._step]))
+        random = Generator().manual_seed((settings.seed << 32) + self._step)
+        maps = torch.stack([batch.blood, batch.known], dim=1)
+        pictures, moved = augment(batch.pictures, maps, settings.pixels, Augmentation(), random)
         self.network.train()
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
-            logits = self.network(to_input(pictures, self._run.form))
-        return dual_loss(
+            logits = self.network(to_input(pictures.to(self._device), self._run.form))
+        slices = dual_loss(
             logits,
-            self._data.hemorrhage[rows].to(self._device),
-            self._data.location[rows].to(self._device),
-            location_weight=self._settings.location_weight,
-            label_smoothing=self._settings.label_smoothing,
+            batch.hemorrhage.to(self._device),
+            batch.location.to(self._device),
+            location_weight=settings.location_weight,
+            label_smoothing=settings.label_smoothing,
         )
+        patches = evidence_loss(logits.evidence, moved[:, 0].to(self._device), moved[:, 1].to(self._device))
+        return slices + settings.evidence_weight * patches
 
     def save(self) -> None:
         """Write a checkpoint of this very step."""

@@ -1,14 +1,18 @@
-"""The paper's loss: cross-entropy on both tasks; the location is only learned from slices that bleed."""
+"""The paper's loss, cross-entropy on both tasks, and a third for the map of evidence."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.network import Logits
+
 IGNORED = -100
+BLEEDING_PATCH_WEIGHT = 4.0  # most patches of any slice hold no blood
+BLOODY, CLEAN = 0.15, 0.01  # share of a patch above which it holds blood, below which it does not
 
 
 def dual_loss(
-    logits: tuple[Tensor, Tensor],
+    logits: Logits,
     hemorrhage: Tensor,
     location: Tensor,
     *,
@@ -17,15 +21,34 @@ def dual_loss(
 ) -> Tensor:
     """Return the loss of hemorrhage logits (B, 2) and location logits (B, 3).
 
-    `hemorrhage` and `location` hold class numbers (B,) or IGNORED; a location without a bleed is ignored.
+    `hemorrhage` (B,) is the probability of a bleed that the label stands for, NaN where there is none;
+    `location` (B,) holds class numbers or IGNORED; a location without a bleed is ignored.
     """
-    known = torch.where(hemorrhage == 1, location, IGNORED)
-    first = _mean_over_known(logits[0], hemorrhage, label_smoothing)
-    return first + location_weight * _mean_over_known(logits[1], known, label_smoothing)
-
-
-def _mean_over_known(logits: Tensor, classes: Tensor, label_smoothing: float) -> Tensor:
+    known = torch.where(hemorrhage > 0.5, location, IGNORED)
     total = F.cross_entropy(
-        logits.float(), classes, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
+        logits.location.float(), known, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
     )
-    return total / (classes != IGNORED).sum().clamp(min=1)
+    located = total / (known != IGNORED).sum().clamp(min=1)
+    return _hemorrhage_loss(logits.hemorrhage, hemorrhage, label_smoothing) + location_weight * located
+
+
+def _hemorrhage_loss(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+    labelled = targets.isfinite()
+    log_odds = (logits[:, 1] - logits[:, 0]).float()[labelled]
+    soft = targets[labelled] * (1 - label_smoothing) + 0.5 * label_smoothing
+    total = F.binary_cross_entropy_with_logits(log_odds, soft, reduction="sum")
+    return total / labelled.sum().clamp(min=1)
+
+
+def evidence_loss(evidence: Tensor, blood: Tensor, known: Tensor) -> Tensor:
+    """Return the loss of evidence logits (B, G, G) against pixel maps `blood` and `known` (B, S, S), 0..1.
+
+    Only patches count that are known throughout and hold clearly some blood or clearly none.
+    """
+    side = evidence.shape[-1]
+    share = F.adaptive_avg_pool2d(blood[:, None], side)[:, 0]
+    certain = F.adaptive_avg_pool2d(known[:, None], side)[:, 0] > 0.99
+    bloody, clean = (share > BLOODY) & certain, (share < CLEAN) & certain
+    weight = bloody.float() * BLEEDING_PATCH_WEIGHT + clean.float()
+    loss = F.binary_cross_entropy_with_logits(evidence.float(), bloody.float(), weight, reduction="sum")
+    return loss / weight.sum().clamp(min=1.0)

@@ -7,15 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from model.encoders import ENCODERS
-from model.network import DTViT
+from model.network import DTViT, HybridViT
 from model.train.settings import TrainingSettings
 
 
 def build_optimizer(network: DTViT, settings: TrainingSettings) -> AdamW:
     """Return AdamW over what learns: the pretrained stem at its own rate, norms and biases without decay."""
     freeze(network, settings)
-    stem = {id(p) for p in _stem(network, settings).parameters()}
+    stem = {id(p) for p in (_stem(network) or nn.Module()).parameters()}
     groups = []
     for pretrained in (False, True):
         for decays in (False, True):
@@ -33,18 +32,14 @@ def build_optimizer(network: DTViT, settings: TrainingSettings) -> AdamW:
 
 def freeze(network: DTViT, settings: TrainingSettings) -> None:
     """Stop learning in the first stages of the hybrid's stem."""
-    if settings.frozen_stages and ENCODERS[settings.encoder].hybrid:
-        backbone = network.encoder.patch_embed.backbone
-        frozen = [backbone.conv_stem, backbone.bn1, *backbone.blocks[: settings.frozen_stages]]
-        for module in frozen:
+    stem = _stem(network)
+    if settings.frozen_stages and stem is not None:
+        for module in (stem.conv_stem, stem.bn1, *stem.blocks[: settings.frozen_stages]):
             module.requires_grad_(requires_grad=False)
 
 
-def _stem(network: DTViT, settings: TrainingSettings) -> nn.Module:
-    if ENCODERS[settings.encoder].hybrid:
-        backbone: nn.Module = network.encoder.patch_embed.backbone
-        return backbone
-    return nn.Module()
+def _stem(network: DTViT) -> nn.Module | None:
+    return network.encoder.stem if isinstance(network.encoder, HybridViT) else None
 
 
 def rate_at(share: float, settings: TrainingSettings) -> float:

@@ -10,23 +10,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from model.bundle import Bundle, load_bundle
 from model.device import bfloat16_pays, choose_device
 from model.encoders import ENCODERS
 from model.errors import TrainingError
 from model.image_set import SliceRow, read_tables
-from model.manifest import LOCATIONS, InputFormat, Manifest
+from model.manifest import InputFormat, Manifest
 from model.network import DTViT
 from model.pretrained import load_encoder_weights
 from model.score import score_pictures, to_input
 from model.statistics import auc
 from model.train.anchor import hold_level
 from model.train.cache import prepare_all
+from model.train.data import training_data
 from model.train.finish import finish, first_manifest, too_few_to_refit
-from model.train.loop import Run, Trainer, TrainingData, Validate
-from model.train.loss import IGNORED, dual_loss
+from model.train.loop import Run, Trainer, Validate
+from model.train.loss import dual_loss
 from model.train.sampler import sampling_weights
 from model.train.settings import TrainingSettings
 
@@ -46,6 +46,7 @@ class Order:
     device: str | None
     precision: str
     workers: int
+    cache: Path | None = None
 
 
 def run_training(order: Order, settings: TrainingSettings) -> Manifest:
@@ -62,8 +63,8 @@ def run_training(order: Order, settings: TrainingSettings) -> Manifest:
     device = choose_device(order.device)
     network = start_network(settings, parent, order.weights).to(device)
     form = parent.manifest.input if parent else input_format(settings)
-    held = prepare_all(validation, settings.pixels, workers=order.workers)
-    pictures = held.astype(np.float32) / np.float32(255)
+    held = prepare_all(validation, settings.pixels, workers=order.workers, folder=order.cache)
+    pictures = held.pictures.astype(np.float32) / np.float32(255)
     run = Run(
         folder=order.out,
         fingerprint=fingerprint(order, settings, rows),
@@ -71,7 +72,9 @@ def run_training(order: Order, settings: TrainingSettings) -> Manifest:
         precision=choose_precision(order.precision, network, form, device),
         validate=validator(validation, pictures, form),
     )
-    trainer = Trainer(network, training_data(training, settings, order.workers), settings, run)
+    prepared = prepare_all(training, settings.stored_pixels, workers=order.workers, folder=order.cache)
+    weights = sampling_weights(training, settings)
+    trainer = Trainer(network, training_data(training, prepared, weights), settings, run)
     trained = trainer.train()
     if order.init and too_few_to_refit(validation):
         # loaded anew: the parent in hand is what was trained
@@ -95,27 +98,7 @@ def input_format(settings: TrainingSettings) -> InputFormat:
     """Return the encoder's own normalization: what its pretrained weights saw."""
     hybrid = ENCODERS[settings.encoder].hybrid
     mean, std = (LITE0_MEAN, LITE0_STD) if hybrid else (IMAGENET_MEAN, IMAGENET_STD)
-    return InputFormat(size=settings.pixels, mean=mean, std=std)
-
-
-def training_data(rows: Sequence[SliceRow], settings: TrainingSettings, workers: int) -> TrainingData:
-    """Prepare the training slices and number their classes."""
-    return TrainingData(
-        pictures=prepare_all(rows, settings.stored_pixels, workers=workers),
-        hemorrhage=hemorrhage_classes(rows),
-        location=location_classes(rows),
-        weights=sampling_weights(rows, settings.source_weights),
-    )
-
-
-def hemorrhage_classes(rows: Sequence[SliceRow]) -> Tensor:
-    """Return class numbers (N,), IGNORED where the table is silent."""
-    return torch.tensor([IGNORED if r.hemorrhage is None else r.hemorrhage for r in rows])
-
-
-def location_classes(rows: Sequence[SliceRow]) -> Tensor:
-    """Return class numbers (N,), IGNORED where the table is silent."""
-    return torch.tensor([IGNORED if r.location is None else LOCATIONS.index(r.location) for r in rows])
+    return InputFormat(size=settings.pixels, mean=mean, std=std, views=settings.views)
 
 
 def validator(rows: Sequence[SliceRow], pictures: NDArray[np.float32], form: InputFormat) -> Validate:
@@ -139,13 +122,13 @@ def choose_precision(asked: str, network: DTViT, form: InputFormat, device: torc
     if asked != "auto":
         return asked
     pictures = to_input(torch.rand(4, form.size, form.size, device=device), form)
-    classes = torch.zeros(4, dtype=torch.long, device=device)
+    bleeds, places = torch.ones(4, device=device), torch.zeros(4, dtype=torch.long, device=device)
 
     def work(dtype: torch.dtype) -> None:
         network.eval()  # no running statistics may move
         with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             logits = network(pictures)
-        dual_loss(logits, classes, classes).backward()
+        dual_loss(logits, bleeds, places).backward()
         network.zero_grad(set_to_none=True)
 
     return "bfloat16" if bfloat16_pays(device, work) else "float32"

@@ -23,6 +23,11 @@ class TrainingSettings:
     ema: float = 0.999
     label_smoothing: float = 0.0
     location_weight: float = 1.0
+    evidence_weight: float = 1.0
+    synthetic_bleeds: float = 0.3  # share of the bleed-free slices that get a drawn bleed
+    mimics: float = 0.15  # share of all slices that get something bright that is no blood
+    soft_tissue: float = 0.06  # share of the bleed-free slices that become face or neck
+    views: str = "gray"
     dropout: float = 0.1
     samples: int = 0  # per epoch; 0: as many as there are training slices
     source_weights: dict[str, float] = field(default_factory=dict)
