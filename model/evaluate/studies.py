@@ -2,17 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.aggregate import study_location, study_score
 from model.image_set import SliceRow
 from model.manifest import LOCATIONS
-from model.score import SliceScores
 from model.statistics import Array, Labels
 
 MARGIN_SLICES = 2  # neighbours of a bleed may show a part of it unlabelled
 FEWEST_SLICES = 6
+
+
+class Answers(Protocol):
+    """What the figures are made from: `hemorrhage` (N,) and `location` (N, 3), fresh or read from a file."""
+
+    @property
+    def hemorrhage(self) -> NDArray[np.float64]: ...
+
+    @property
+    def location(self) -> NDArray[np.float64]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +69,7 @@ def bleed_free_parts(rows: Sequence[SliceRow]) -> list[Study]:
     return parts
 
 
-def scores_of(studies: Sequence[Study], scores: SliceScores, aggregation: str) -> Array:
+def scores_of(studies: Sequence[Study], scores: Answers, aggregation: str) -> Array:
     """Return the score of each study (N,)."""
     return np.array([study_score(scores.hemorrhage[s.members], aggregation) for s in studies])
 
@@ -68,7 +79,7 @@ def labels_of(studies: Sequence[Study]) -> Labels:
     return np.array([s.label for s in studies], dtype=np.int64)
 
 
-def locations_of(studies: Sequence[Study], scores: SliceScores, threshold: float) -> tuple[Labels, Labels]:
+def locations_of(studies: Sequence[Study], scores: Answers, threshold: float) -> tuple[Labels, Labels]:
     """Return true and predicted class numbers of the studies whose location is known."""
     located = [s for s in studies if s.location is not None]
     truth = [LOCATIONS.index(str(s.location)) for s in located]

@@ -1,54 +1,45 @@
-"""The figures of an evaluation, from scored rows to the summary; None where undefined."""
+"""The figures of an evaluation, from predictions beside their rows to the summary; None where undefined."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.evaluate.studies import Study, labels_of, locations_of, scores_of, subjects
+from model.evaluate.measures import Cases, Figures, calibration, detection, exact_intervals, with_intervals
+from model.evaluate.studies import Answers, Study, labels_of, locations_of, scores_of, subjects
 from model.image_set import SliceRow
 from model.manifest import LOCATIONS, Thresholds
-from model.score import SliceScores
-from model.statistics import (
-    Array,
-    Labels,
-    auc,
-    balanced_accuracy,
-    bootstrap_interval,
-    brier,
-    confusion,
-    expected_calibration_error,
-    sensitivity,
-    specificity,
-)
+from model.statistics import Labels, balanced_accuracy, bootstrap_intervals, confusion
 
-Figures = dict[str, Any]
+STATED_PREVALENCE = 0.10
+"""Of bleeding studies, where nobody says: about what unselected emergency head CTs hold."""
 
 
 def summarize(
     rows: Sequence[SliceRow],
-    scores: SliceScores,
+    answers: Answers,
     *,
     slice_thresholds: Thresholds,
     study_thresholds: Thresholds,
     aggregation: str,
+    prevalence: float = STATED_PREVALENCE,
 ) -> Figures:
-    """Return slices, subjects, slice, subject, location and calibration as in summary.json."""
-    known = np.array([i for i, r in enumerate(rows) if r.hemorrhage is not None], dtype=np.int64)
-    labels = np.array([rows[i].hemorrhage for i in known], dtype=np.int64)
-    people = _numbers([rows[i].person for i in known])
+    """Return slices, subjects, slice, subject, location, calibration and prevalence as in summary.json."""
     studies = [s for s in subjects(rows) if s.label is not None]
-    study_labels, study_scores = labels_of(studies), scores_of(studies, scores, aggregation)
+    by_slice = slice_cases(rows, answers)
+    by_subject = subject_cases(studies, answers, aggregation)
+    subject = detection(by_subject, study_thresholds, prevalence)
     return {
         "slices": len(rows),
         "subjects": len({r.person for r in rows}),
-        "slice": _ranking(labels, scores.hemorrhage[known], people, slice_thresholds.low),
-        "subject": _ranking(study_labels, study_scores, np.arange(len(studies)), study_thresholds.low),
-        "location": _location(studies, scores, slice_thresholds.low),
-        "calibration": {
-            "brier": brier(labels, scores.hemorrhage[known]),
-            "ece": expected_calibration_error(labels, scores.hemorrhage[known]),
+        "slice": detection(by_slice, slice_thresholds, prevalence),
+        "subject": subject | exact_intervals(subject["counts"]),
+        "location": _location(studies, answers, slice_thresholds.low),
+        "calibration": {**calibration(by_slice), "subject": calibration(by_subject)},
+        "prevalence": {
+            "stated": prevalence,
+            "slices": _share(by_slice.labels),
+            "subjects": _share(by_subject.labels),
         },
         "thresholds": {
             "slice": {"low": slice_thresholds.low, "high": slice_thresholds.high},
@@ -57,36 +48,59 @@ def summarize(
     }
 
 
-def _numbers(people: Sequence[tuple[str, str]]) -> Labels:
-    index = {person: n for n, person in enumerate(dict.fromkeys(people))}
-    return np.array([index[p] for p in people], dtype=np.int64)
+def slice_cases(rows: Sequence[SliceRow], answers: Answers) -> Cases:
+    """Return the slices whose hemorrhage is known."""
+    known = np.array([i for i, r in enumerate(rows) if r.hemorrhage is not None], dtype=np.int64)
+    return Cases(
+        labels=np.array([rows[i].hemorrhage for i in known], dtype=np.int64),
+        scores=answers.hemorrhage[known],
+        people=number_people([rows[i] for i in known]),
+    )
 
 
-def _ranking(labels: Labels, scores: Array, people: Labels, low: float) -> Figures:
-    def drawn(rows: NDArray[np.intp]) -> float | None:
-        return auc(labels[rows], scores[rows])
-
-    area = auc(labels, scores)
-    interval = None if area is None else bootstrap_interval(drawn, people)
-    return {
-        "auc": area,
-        "auc_ci": None if interval is None else list(interval),
-        "sensitivity": sensitivity(labels, scores, low),
-        "specificity": specificity(labels, scores, low),
-    }
+def subject_cases(studies: Sequence[Study], answers: Answers, aggregation: str) -> Cases:
+    """Return the subjects whose hemorrhage is known, by the bundle's own aggregation."""
+    return Cases(
+        labels=labels_of(studies),
+        scores=scores_of(studies, answers, aggregation),
+        people=np.arange(len(studies)),
+    )
 
 
-def _location(studies: Sequence[Study], scores: SliceScores, threshold: float) -> Figures | None:
-    truth, predicted = locations_of(studies, scores, threshold)
+def number_people(rows: Sequence[SliceRow]) -> Labels:
+    """Return the number (N,) of each row's subject."""
+    index = {person: n for n, person in enumerate(dict.fromkeys(row.person for row in rows))}
+    return np.array([index[row.person] for row in rows], dtype=np.int64)
+
+
+def _share(labels: Labels) -> float | None:
+    return float(labels.mean()) if len(labels) else None
+
+
+def _location(studies: Sequence[Study], answers: Answers, threshold: float) -> Figures | None:
+    truth, predicted = locations_of(studies, answers, threshold)
     if len(truth) == 0:
         return None
 
-    def drawn(rows: NDArray[np.intp]) -> float | None:
-        return balanced_accuracy(truth[rows], predicted[rows], len(LOCATIONS))
+    def drawn(rows: NDArray[np.intp]) -> dict[str, float | None]:
+        return _location_figures(truth[rows], predicted[rows])
 
-    interval = bootstrap_interval(drawn, np.arange(len(truth)))
+    everyone = np.arange(len(truth))
+    figures = with_intervals(drawn(everyone), bootstrap_intervals(drawn, everyone))
     return {
-        "balanced_accuracy": balanced_accuracy(truth, predicted, len(LOCATIONS)),
-        "ci": None if interval is None else list(interval),
+        "balanced_accuracy": figures.pop("balanced_accuracy"),
+        "ci": figures.pop("balanced_accuracy_ci"),
         "confusion": confusion(truth, predicted, len(LOCATIONS)).tolist(),
+        "classes": list(LOCATIONS),
+        "subjects": len(truth),
+        "recall": figures,
     }
+
+
+def _location_figures(truth: Labels, predicted: Labels) -> dict[str, float | None]:
+    counts = confusion(truth, predicted, len(LOCATIONS))
+    recall = {
+        place: float(counts[n, n] / counts[n].sum()) if counts[n].sum() else None
+        for n, place in enumerate(LOCATIONS)
+    }
+    return {"balanced_accuracy": balanced_accuracy(truth, predicted, len(LOCATIONS)), **recall}
