@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.measure import label
-from skimage.morphology import disk, isotropic_dilation
+
+from model.disks import grow, shrink
 
 Picture = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -62,7 +62,7 @@ def _around(places: NDArray[np.intp]) -> slice:
 
 def _find_head(foreground: Mask, side: int) -> Mask | None:
     """Return the head within a part of a square picture of `side` pixels; None where a guard trips."""
-    head = _largest_solid(_erode(foreground, EROSION_RADIUS), SMALLEST_HEAD * side**2)
+    head = _largest_solid(shrink(foreground, EROSION_RADIUS), SMALLEST_HEAD * side**2)
     if head is None:
         return np.zeros(foreground.shape, dtype=bool)
     scale = max(float(np.sqrt(head.sum())), LEAST_SCALE * side)
@@ -80,35 +80,25 @@ def _shrink(picture: Picture, factor: int) -> Picture:
     rows, columns = (-(-side // factor) * factor for side in picture.shape)
     padded = np.zeros((rows, columns), dtype=np.float32)
     padded[: picture.shape[0], : picture.shape[1]] = picture
-    blocks: Picture = padded.reshape(rows // factor, factor, columns // factor, factor).mean(axis=(1, 3))
-    return blocks
+    sums = padded[:, ::factor].copy()
+    for column in range(1, factor):  # ten times faster than a mean over two axes
+        sums += padded[:, column::factor]
+    blocks: Picture = sums.reshape(rows // factor, factor, -1).sum(axis=1)
+    return blocks / np.float32(factor**2)
 
 
 def _enlarge(mask: Mask, factor: int, shape: tuple[int, ...]) -> Mask:
     return mask.repeat(factor, axis=0).repeat(factor, axis=1)[: shape[0], : shape[1]]
 
 
-def _erode(mask: Mask, radius: int) -> Mask:
-    eroded: Mask = ndimage.binary_erosion(mask, disk(radius))
-    return eroded
-
-
 def _fill(mask: Mask) -> Mask:
     """Fill what the outside cannot reach: the flood fill of the paper, from the border."""
-    outside = label(np.pad(~mask, 1, constant_values=True), connectivity=1)
+    outside, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
     filled: Mask = (outside != outside[0, 0])[1:-1, 1:-1]
     return filled
 
 
-def _inner_radius(mask: Mask) -> float:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows) == 0:
-        return 0.0
-    box = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return float(ndimage.distance_transform_edt(np.pad(box, 1)).max())
-
-
-def _areas(components: NDArray[np.int_]) -> NDArray[np.int_]:
+def _areas(components: NDArray[np.int32]) -> NDArray[np.int_]:
     areas = np.bincount(components.ravel())
     areas[0] = 0  # the background
     return areas
@@ -116,58 +106,65 @@ def _areas(components: NDArray[np.int_]) -> NDArray[np.int_]:
 
 def _largest_solid(eroded: Mask, smallest: float) -> Mask | None:
     """Return the component that encloses most and is no thin arc, filled; None where there is none."""
-    components = label(eroded, connectivity=1)
-    areas = _areas(components)
-    candidates = [_fill(components == n) for n in np.argsort(-areas)[:3] if areas[n] > 0]
-    for candidate in sorted(candidates, key=np.count_nonzero, reverse=True):
+    components, _ = ndimage.label(eroded)
+    areas, boxes = _areas(components), ndimage.find_objects(components)
+    largest = [n for n in np.argsort(-areas)[:3] if areas[n] > 0]
+    candidates = [(boxes[n - 1], _fill(components[boxes[n - 1]] == n)) for n in largest]
+    for box, candidate in sorted(candidates, key=lambda found: np.count_nonzero(found[1]), reverse=True):
         area = np.count_nonzero(candidate)
-        if area >= smallest and _inner_radius(candidate) >= SOLID * np.sqrt(area):
-            return candidate
+        # "at least" the inner radius: farther than the next smaller number
+        if area >= smallest and shrink(candidate, np.nextafter(SOLID * np.sqrt(area), 0)).any():
+            whole = np.zeros(eroded.shape, dtype=bool)
+            whole[box] = candidate
+            return whole
     return None
 
 
 def _cut_arms(head: Mask, scale: float) -> Mask:
     """Cut off thin long pieces that touch the head: a brace that leans on it."""
     radius = THICK * scale
-    inside = ndimage.distance_transform_edt(np.pad(head, 1))[1:-1, 1:-1]
-    if inside.max() <= radius:  # the small slice of a vertex
+    inside = shrink(head, radius)
+    if not inside.any():  # the small slice of a vertex
         return head
-    core = _largest(inside > radius)
-    opened: Mask = head & isotropic_dilation(core, radius + 2)
-    arms = label(head & ~opened, connectivity=2)
-    kept = opened.copy()
+    opened = head & grow(_largest(inside), radius + 2)
+    arms, count = ndimage.label(head & ~opened, np.ones((3, 3)))
+    short = np.zeros(count + 1, dtype=bool)
     for number, box in enumerate(ndimage.find_objects(arms), start=1):
-        if max(s.stop - s.start for s in box) <= ARM * scale:
-            kept |= arms == number
-    return kept
+        short[number] = max(s.stop - s.start for s in box) <= ARM * scale
+    return opened | short[arms]
 
 
 def _largest(mask: Mask) -> Mask:
-    components = label(mask, connectivity=1)
-    return np.asarray(components == _areas(components).argmax())
+    components, count = ndimage.label(mask)
+    return mask if count == 1 else np.asarray(components == _areas(components).argmax())
 
 
 def _restore(foreground: Mask, head: Mask) -> Mask:
     """Undo the erosion, and take in what lies between the head's own parts (face, skull base)."""
-    grown = isotropic_dilation(head, EROSION_RADIUS + 1)
+    grown = grow(head, EROSION_RADIUS + 1)
     return _fill(grown | (foreground & _between(grown)))
 
 
 def _between(mask: Mask) -> Mask:
     """Return the pixels that have the mask on both sides in their row and in their column."""
+    return _between_in_rows(mask) & _between_in_rows(np.ascontiguousarray(mask.T)).T
 
-    def spans(m: Mask, axis: int) -> Mask:
-        before = np.maximum.accumulate(m, axis=axis)
-        after = np.flip(np.maximum.accumulate(np.flip(m, axis), axis=axis), axis)
-        return before & after
 
-    return spans(mask, 0) & spans(mask, 1)
+def _between_in_rows(mask: Mask) -> Mask:
+    columns = np.arange(mask.shape[1])
+    first, last = mask.argmax(axis=1), columns[-1] - mask[:, ::-1].argmax(axis=1)
+    span: Mask = (columns >= first[:, None]) & (columns <= last[:, None]) & mask.any(axis=1)[:, None]
+    return span
 
 
 def _thick_pieces(removed: Mask, radius: float) -> Mask:
     """Return the pieces of what would be removed that are thicker than any brace."""
-    components = label(_erode(removed, EROSION_RADIUS), connectivity=1)
-    areas = _areas(components)
-    suspects = np.flatnonzero(areas > radius**2)
-    thick = [n for n in suspects if _inner_radius(components == n) + EROSION_RADIUS > radius]
-    return np.isin(components, thick)
+    eroded, depth = shrink(removed, EROSION_RADIUS), max(0.0, radius - EROSION_RADIUS)
+    if not shrink(eroded, depth).any():  # most slices, and looking at the pieces takes longer
+        return np.zeros_like(removed)
+    components, count = ndimage.label(eroded)
+    areas, boxes = _areas(components), ndimage.find_objects(components)
+    thick = np.zeros(count + 1, dtype=bool)
+    for n in np.flatnonzero(areas > radius**2):
+        thick[n] = shrink(components[boxes[n - 1]] == n, depth).any()
+    return thick[components]
