@@ -23,9 +23,13 @@ from model.manifest import (
     parse_manifest,
     read_manifest,
 )
-from model.network import DTViT
+from model.network import DTViT, HybridViT
 
 __all__ = ["Bundle", "bundle_sha256", "load_bundle", "read_manifest", "write_bundle"]
+
+
+FIRST_STEM = "encoder.patch_embed.backbone."
+FIRST_LAYOUT = {FIRST_STEM: "encoder.stem.", "encoder.": "encoder.transformer."}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +81,27 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(manifest=manifest, network=network, sha256=identity(manifest_bytes, weight_bytes))
 
 
+def _from_first_layout(network: DTViT, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the tensors of bundles from before there was evidence, and let theirs say nothing: it is 0.
+
+    A hospital that promoted a network of its own keeps reading with it after an upgrade.
+    """
+    renamed = {}
+    for name, tensor in weights.items():
+        new = name
+        for old, place in FIRST_LAYOUT.items():
+            if name.startswith(old):
+                new = place + name.removeprefix(old)
+                break
+        renamed[new] = tensor
+    silent = {k: torch.zeros_like(v) for k, v in network.state_dict().items() if k.startswith("evidence.")}
+    return renamed | silent
+
+
 def _fill(network: DTViT, weights: dict[str, Tensor]) -> DTViT:
     expected = network.state_dict()
+    if isinstance(network.encoder, HybridViT) and any(k.startswith(FIRST_STEM) for k in weights):
+        weights = _from_first_layout(network, weights)
     if missing := sorted(expected.keys() - weights.keys()):
         raise BundleError(f"{WEIGHTS_FILE}: {len(missing)} tensors are missing, first {missing[0]}")
     if surplus := sorted(weights.keys() - expected.keys()):

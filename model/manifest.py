@@ -51,7 +51,10 @@ class Thresholds:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """All that reading needs beside the weights; names as in the bundle contract."""
+    """All that reading needs beside the weights; names as in the bundle contract.
+
+    `heat_map`: the map of evidence was taught where blood is and, on validation, mostly shows it.
+    """
 
     name: str
     created: str
@@ -68,6 +71,7 @@ class Manifest:
     parent: str | None
     weights_sha256: str
     preparation_version: int = PREPARATION_VERSION
+    heat_map: bool = False
 
     def to_json(self) -> str:
         """Write the manifest as it stands in the bundle folder."""
@@ -92,6 +96,7 @@ class Manifest:
             },
             "aggregation": self.aggregation,
             "temperature": self.temperature,
+            "heat_map": self.heat_map,
             "prevalence_in_training": self.prevalence_in_training,
             "training": dict(self.training),
             "metrics": dict(self.metrics),
@@ -141,10 +146,18 @@ class _Fields:
             raise self._refuse(key, pattern.pattern if pattern else "a text", value)
         return value
 
-    def one_of(self, key: str, allowed: Sequence[str]) -> str:
+    def one_of(self, key: str, allowed: Sequence[str], *, absent: str | None = None) -> str:
+        if absent is not None and key not in self._value:
+            return absent
         value = self.text(key)
         if value not in allowed:
             raise self._refuse(key, f"one of {', '.join(allowed)}", value)
+        return value
+
+    def flag(self, key: str, *, absent: bool) -> bool:
+        value = self._value.get(key, absent)
+        if not isinstance(value, bool):
+            raise self._refuse(key, "true or false", value)
         return value
 
     def exactly(self, key: str, expected: object) -> None:
@@ -201,6 +214,7 @@ def parse_manifest(text: str) -> Manifest:
         licence=top.text("licence"),
         parent=top.sha_or_none("parent"),
         weights_sha256=top.text("weights_sha256", _SHA256),
+        heat_map=top.flag("heat_map", absent=False),
     )
 
 
@@ -227,7 +241,7 @@ def _input_format(fields: _Fields, stride: int) -> InputFormat:
         size=size,
         mean=fields.numbers("mean", 3, -10.0, 10.0),
         std=fields.numbers("std", 3, 1e-3, 10.0),
-        views=fields.one_of("views", VIEWS),
+        views=fields.one_of("views", VIEWS, absent=VIEWS[0]),
     )
 
 

@@ -101,13 +101,37 @@ def test_a_changed_manifest_is_refused(tmp_path, field, value):
 
 def test_every_field_of_the_manifest_is_needed(tmp_path):
     text = (tiny_bundle(tmp_path) / "manifest.json").read_text()
-    for key in json.loads(text):
+    for key in json.loads(text).keys() - {"heat_map"}:
         document = json.loads(text)
         del document[key]
         (tmp_path / "manifest.json").write_text(json.dumps(document))
 
         with pytest.raises(BundleError, match=key):
             load_bundle(tmp_path)
+
+
+def test_a_bundle_from_before_there_was_evidence_still_reads_and_shows_no_heat_map(tmp_path):
+    tiny_bundle(tmp_path)
+    network = load_bundle(tmp_path).network
+    torch.nn.init.zeros_(network.evidence.answer.weight)
+    torch.nn.init.zeros_(network.evidence.answer.bias)
+    pictures = torch.rand(2, 3, TINY_SIZE, TINY_SIZE)
+    weights = {
+        name.replace("encoder.stem.", "encoder.patch_embed.backbone.").replace(
+            "encoder.transformer.", "encoder."
+        ): t
+        for name, t in stored_weights(network).items()
+        if not name.startswith("evidence.")
+    }
+    write_bundle(tmp_path, tiny_manifest(), weights)
+    document = json.loads((tmp_path / "manifest.json").read_text())
+    del document["heat_map"], document["input"]["views"]
+    (tmp_path / "manifest.json").write_text(json.dumps(document))
+
+    old = load_bundle(tmp_path)
+
+    assert torch.equal(old.network(pictures).hemorrhage, network(pictures).hemorrhage)
+    assert not old.manifest.heat_map
 
 
 def test_tensors_of_another_shape_or_number_are_refused(tmp_path):
