@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.manifest import InputFormat
-from model.network import DTViT
+from model.network import DTViT, Logits
 
 BATCH = 16
 TISSUE = (0.08, 0.92)  # window units: neither air nor fat, nor bone
@@ -62,21 +62,51 @@ def score_pictures(
     temperature: float,
     progress: Callable[[int, int], None] | None = None,
 ) -> SliceScores:
-    """Score prepared pictures (N, S, S), 0..1; the network must be in eval mode."""
-    device = next(network.parameters()).device
-    logits, locations, evidence = [], [], []
-    for start in range(0, len(pictures), BATCH):
-        batch = torch.from_numpy(pictures[start : start + BATCH]).to(device)
-        found = network(to_input(batch, form))
-        logits.append((found.hemorrhage[:, 1] - found.hemorrhage[:, 0]).double().cpu())
-        locations.append(found.location.double().softmax(dim=1).cpu())
-        evidence.append(found.evidence.float().sigmoid().cpu())
+    """Score prepared pictures (N, S, S), 0..1; the network must be in eval mode.
+
+    Where a card's memory does not suffice, batches shrink; where one slice is too many, the network moves to
+    the CPU and stays there. Raises torch.OutOfMemoryError where the CPU's does not suffice either.
+    """
+    found: list[Logits] = []
+    start, most = 0, BATCH
+    while start < len(pictures):
+        try:
+            found.append(_look(network, pictures[start : start + most], form))
+        except torch.OutOfMemoryError:
+            if most == 1 and _device(network).type == "cpu":
+                raise
+            most = _fewer(network, most)
+            continue
+        start += most
         if progress:
-            progress(min(start + BATCH, len(pictures)), len(pictures))
-    logit = torch.cat(logits)
+            progress(min(start, len(pictures)), len(pictures))
+    hemorrhage, location, evidence = (torch.cat(parts) for parts in zip(*found, strict=True))
+    logit = (hemorrhage[:, 1] - hemorrhage[:, 0]).double()
     return SliceScores(
         hemorrhage=torch.sigmoid(logit / temperature).numpy(),
-        location=torch.cat(locations).numpy(),
+        location=location.double().softmax(dim=1).numpy(),
         logit=logit.numpy(),
-        evidence=torch.cat(evidence).numpy(),
+        evidence=evidence.sigmoid().numpy(),
     )
+
+
+def _look(network: DTViT, pictures: NDArray[np.float32], form: InputFormat) -> Logits:
+    """Return the logits of a batch in float32 on the CPU; a card computes in bfloat16 where it can."""
+    device = _device(network)
+    batch = torch.from_numpy(pictures).to(device)
+    halved = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    with torch.autocast(device.type if halved else "cpu", torch.bfloat16, enabled=halved):
+        logits = network(to_input(batch, form))
+    return Logits(*(part.float().cpu() for part in logits))
+
+
+def _fewer(network: DTViT, most: int) -> int:
+    """Return a smaller batch than one that found no memory; after the smallest the CPU takes over."""
+    if most > 1:
+        return most // 2
+    network.to("cpu")
+    return BATCH
+
+
+def _device(network: DTViT) -> torch.device:
+    return next(network.parameters()).device

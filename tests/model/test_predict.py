@@ -37,6 +37,21 @@ def test_a_prediction_holds_what_the_node_needs(predictor, tmp_path):
     assert predictor.sha256 == bundle_sha256(tmp_path / "bundle")
 
 
+def test_key_slices_come_with_their_heat_maps(predictor):
+    volume = drawn_volume(9)
+
+    found = predictor.predict(volume)
+
+    assert len(found.evidence) == len(found.frames) == len(found.key_slices)
+    for place in range(len(found.key_slices)):
+        heat, frame = found.heat_map(place), found.frames[place]
+        row, column = found.peak(place)
+        assert heat.shape == volume.hu.shape[1:]
+        assert heat.max() == pytest.approx(found.evidence[place].max(), rel=0.1)
+        assert frame.top < row < frame.top + frame.side
+        assert frame.left < column < frame.left + frame.side
+
+
 def test_the_same_volume_has_the_same_scores(predictor):
     volume = drawn_volume(9)
 
@@ -80,7 +95,11 @@ def test_air_alone_is_scored_without_failing(predictor):
         hu=np.full((8, 64, 64), -1000, np.float32), positions_mm=np.arange(8) * 5.0, spacing_mm=(1.0, 1.0)
     )
 
-    assert 0 <= predictor.predict(air).score <= 1
+    found = predictor.predict(air)
+
+    assert 0 <= found.score <= 1
+    assert not found.heat_map(0).any()
+    assert found.peak(0) is None
 
 
 def test_a_bad_bundle_or_device_is_refused(tmp_path):
