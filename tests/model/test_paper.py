@@ -427,6 +427,18 @@ def test_results_of_other_settings_are_never_mixed(finished, capsys):
     assert "belongs to a plan with other settings or data" in capsys.readouterr().err
 
 
+def test_a_result_without_its_predictions_is_refused_by_name(finished, tmp_path, capsys):
+    table, out = finished
+    case = all_cases(["dtvit"])[0]
+    copy = tmp_path / "runs" / case.name
+    copy.mkdir(parents=True)
+    (copy / "result.json").write_text((out / "runs" / case.name / "result.json").read_text())
+
+    assert run(table, tmp_path) == 1
+
+    assert "cannot be read; remove its folder" in capsys.readouterr().err
+
+
 def test_too_few_subjects_are_said_and_wrong_use_is_answered(tmp_path, capsys):
     table = image_set(tmp_path / "drawn", subjects=dict.fromkeys(people(4), "train"), slices=2)
 

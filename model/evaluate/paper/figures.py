@@ -41,12 +41,17 @@ def draw_figures(out: Path, recipe: Recipe, plan: Plan, results: Mapping[Case, R
 
 
 def _instance(plan: Plan, seed: int) -> Stages:
-    """Return, of some slices, the one from which the treatment removed most."""
+    """Return, of some slices, the one that lost most and yet less than half: a headrest, not a head."""
     order = np.random.default_rng([seed, 5]).permutation(len(plan.rows))[:LOOKED_AT]
     stages = [
         remove_brace_as_authors(into_frame(read_picture(plan.rows[i].file), plan.crops[i])) for i in order
     ]
-    return max(stages, key=lambda s: int((s.binary & ~s.mask).sum()))
+    return max(stages, key=_removed)
+
+
+def _removed(stages: Stages) -> int:
+    removed = int((stages.binary & ~stages.mask).sum())
+    return removed if 2 * removed < stages.binary.sum() else -1
 
 
 def figure_1(stages: Stages) -> Figure:

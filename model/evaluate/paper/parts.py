@@ -61,7 +61,7 @@ def _by_subject(rows: Sequence[SliceRow], seed: int) -> Parts:
         classes[row.person][class_of(row)] += 1
     strata: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for person, counts in classes.items():
-        # the rarest class a subject shows decides where it is short of subjects: most of it, else its bleed
+        # healthy slices of a bleeding subject do not count; of two places the one with more slices does
         bleeds = Counter({name: n for name, n in counts.items() if name != NORMAL})
         strata[(bleeds or counts).most_common(1)[0][0]].append(person)
     random = np.random.default_rng([seed, 3])

@@ -75,13 +75,13 @@ def read_result(out: Path, case: Case, fingerprint: str) -> Result | None:
         facts = json.loads(file.read_text(encoding="utf-8"))
         belongs = facts["fingerprint"] == fingerprint
         curves = facts.pop("curves")
-    except (ValueError, KeyError) as error:
+        scores, subjects = read_predictions(file.with_name("predictions.csv"))
+    except (OSError, ValueError, KeyError, IndexError) as error:
         raise TrainingError(f"{file}: cannot be read; remove its folder: {error}") from error
     if not belongs:
         raise TrainingError(
             f"{file}: belongs to a plan with other settings or data; choose another --out, or remove it"
         )
-    scores, subjects = read_predictions(file.with_name("predictions.csv"))
     return Result(curves=curves, facts=facts, scores=scores, subjects=subjects)
 
 
