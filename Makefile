@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check bench clean
 
 help: ## list the targets, a line each
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ check: $(INSTALLED) ## format, lint, types and import rules
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+bench: $(INSTALLED) ## speed against peers and limits measured in the same run; the last line is JSON
+	PYTHONPATH=tests $(BIN)/python -m benchmarks
 
 clean: ## remove what was installed and built
 	rm -rf .venv build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -89,7 +89,7 @@ class Predictor:
         tell, step = at or _ignore, progress or _ignore_progress
         started = time.perf_counter()
         tell("brace")
-        slices = _prepare(volume, self.manifest.input.size)
+        slices = prepare_slices(volume, self.manifest.input.size)
         prepared = time.perf_counter()
         tell("predict")
         scores = score_pictures(
@@ -124,8 +124,8 @@ class Predictor:
             return self.bundle.network.to("cpu")
 
 
-def _prepare(volume: Volume, size: int) -> list[Prepared]:
-    """Prepare the slices in as many threads as torch takes: numpy lets others work during its own work."""
+def prepare_slices(volume: Volume, size: int) -> list[Prepared]:
+    """Prepare all slices, in as many threads as torch takes: numpy lets others work during its own work."""
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         return list(threads.map(partial(_prepare_one, size=size), volume.hu))
 

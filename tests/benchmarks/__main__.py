@@ -1,0 +1,44 @@
+"""Measure the node against peers and limits: `make bench`; tables first, the last line is JSON."""
+
+import json
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from benchmarks.analysis import PAPERS_ENCODER, measure_networks, measure_preparation, measure_training
+
+BUNDLES = Path(__file__).parents[2] / "model/bundles"
+SLICES = 40
+
+
+def main() -> None:
+    """Print every table, then one line of JSON."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    product_side = 8192 if torch.cuda.is_available() else 2048
+    bundle = next((path.parent for path in sorted(BUNDLES.glob("*/manifest.json"))), None)
+    with TemporaryDirectory() as folder:
+        analysis = {
+            "preparation": measure_preparation(Path(folder), slices=SLICES),
+            "networks": measure_networks(bundle, [PAPERS_ENCODER], slices=SLICES, side=product_side),
+            "training": {
+                "our encoder": measure_training("hybrid_lite0_vit192", batch=32, side=product_side),
+            },
+        }
+    for title, table in analysis.items():
+        print_table(title, table)
+    print(json.dumps({"reception": {}, "analysis": analysis, "latency": {}, "web": {}}))
+
+
+def print_table(title: str, table: dict[str, dict[str, float]]) -> None:
+    """Print one line a row, each figure under its name."""
+    names = list(next(iter(table.values())))
+    width = max(len(row) for row in (title, *table))
+    print(f"{title:<{width}}  {'  '.join(f'{name:>14}' for name in names)}")
+    for row, figures in table.items():
+        print(f"{row:<{width}}  {'  '.join(f'{figures[name]:>14.3f}' for name in names)}")
+    print()
+
+
+if __name__ == "__main__":
+    main()
