@@ -21,13 +21,14 @@ def to_hu(stored: Stored, dataset: Dataset, frame: Dataset) -> NDArray[np.float3
     arithmetic; missing rescale counts as slope 1 and intercept 0 until `is_plausible` has seen the volume.
     """
     slope, intercept = number(frame, "RescaleSlope"), number(frame, "RescaleIntercept")
-    values = stored.astype(np.int64)
-    hu = values.astype(np.float32) * np.float32(slope or 1.0) + np.float32(intercept or 0.0)
-    hu[_padding(values, dataset) | (hu < _NOWHERE_HU) | ~np.isfinite(hu)] = AIR_HU
+    hu = stored.astype(np.float32)
+    hu *= np.float32(slope or 1.0)
+    hu += np.float32(intercept or 0.0)
+    hu[_padding(stored, dataset) | (hu < _NOWHERE_HU) | ~np.isfinite(hu)] = AIR_HU
     return hu
 
 
-def _padding(values: NDArray[np.int64], dataset: Dataset) -> NDArray[np.bool_]:
+def _padding(values: Stored, dataset: Dataset) -> NDArray[np.bool_]:
     """Mask the declared padding value, or the range up to its limit (PS3.3 C.7.5.1.1.2)."""
     declared = decimals(dataset, "PixelPaddingValue")
     if not declared:

@@ -124,10 +124,10 @@ def _is_turned(orientation: Orientation) -> bool:
 
 
 def _mean(images: Iterator[Image]) -> Image:
-    total, count = np.zeros(()), 0
-    for image in images:
+    first, total, count = next(images), np.zeros(()), 1
+    for image in images:  # most slabs are one thick slice, which is not worth a sum
         total, count = total + image, count + 1
-    return np.ascontiguousarray(total / count, dtype=np.float32)
+    return np.ascontiguousarray(first if count == 1 else (total + first) / count, dtype=np.float32)
 
 
 def _slabs(slices: Sequence[Slice], facts: Sequence[InstanceFacts]) -> list[list[Slice]]:
