@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.bundle import load_bundle
+from model.bundle import Bundle, load_bundle
 from model.device import choose_device
 from model.errors import ImageSetError
 from model.evaluate.audit import audit
@@ -70,9 +70,12 @@ def run_evaluation(order: Order, progress: Progress) -> dict[str, Any]:
     scored, checks = None, None
     table = order.out / "predictions.csv"
     if order.predictions is None:
-        scored, checks = _score(order, asked.rows, progress)
+        bundle = load_bundle(order.bundle)
+        bundle.network.to(choose_device(order.device)).eval()
+        scored = score_rows(bundle, asked.rows, workers=order.workers, progress=progress)
         write_predictions(table, scored.rows, scored.predictions)
         _write_unreadable(order.out / "unreadable.csv", scored.unreadable)
+        checks = _audit(order, bundle, scored) if order.audit else None
     # all figures come from the file, so that whoever has the file has the figures
     rows, predictions = read_predictions(order.predictions or table, asked.rows)
     if order.predictions is not None and order.predictions.resolve() != table.resolve():
@@ -121,15 +124,11 @@ def _read_tables(order: Order) -> _Asked:
     return _Asked(rows=chosen, contradicted=len(rows) - len(clear), warnings=tuple(warnings))
 
 
-def _score(order: Order, rows: Sequence[SliceRow], progress: Progress) -> tuple[Scored, Figures | None]:
-    bundle = load_bundle(order.bundle)
-    bundle.network.to(choose_device(order.device)).eval()
-    scored = score_rows(bundle, rows, workers=order.workers, progress=progress)
-    if not order.audit:
-        return scored, None
+def _audit(order: Order, bundle: Bundle, scored: Scored) -> Figures:
+    sys.stderr.write("looking for shortcuts\n")
     checks = audit(bundle, scored, crops_of(order.tables), workers=order.workers)
     sys.stderr.write("".join(f"shortcut audit: {words}\n" for words in checks["verdict"]))
-    return scored, checks
+    return checks
 
 
 def _write_unreadable(file: Path, unreadable: Sequence[Unreadable]) -> None:

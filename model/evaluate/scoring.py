@@ -94,8 +94,11 @@ def _score(bundle: Bundle, kept: Sequence[tuple[SliceRow, Seen]]) -> Scored:
 
 
 def _peak(evidence: NDArray[np.float32], seen: Seen) -> tuple[float, float]:
-    """Return x, y of the evidence's maximum as shares of the stored picture; nan where no head was found."""
-    if seen.frame.side == 0:
+    """Return x, y of the evidence's maximum as shares of the stored picture; nan where there is none.
+
+    No head was found then, or the bundle is from before there was evidence: its map is the same everywhere.
+    """
+    if seen.frame.side == 0 or evidence.min() == evidence.max():
         return float("nan"), float("nan")
     row, column = peak(evidence, seen.frame)
     height, width = seen.shape

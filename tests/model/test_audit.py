@@ -162,7 +162,7 @@ def test_changes_do_what_their_names_say():
 
 def test_the_sample_draws_from_all_subjects_in_turn(seed):
     random = np.random.default_rng(seed)
-    people = np.repeat(np.arange(60), 20)
+    people = np.repeat(np.arange(50), 24)
     labels = (random.random(1200) < 0.4).astype(np.int64)
 
     chosen = sample(labels, people)

@@ -5,14 +5,16 @@ import json
 
 import numpy as np
 import pytest
-from model_builders import image_set, tiny_bundle
+from model_builders import TINY, TINY_SIZE, image_set, tiny_bundle, tiny_manifest
 from sklearn.metrics import brier_score_loss, f1_score, roc_auc_score
 
+from model.bundle import stored_weights, write_bundle
 from model.evaluate.__main__ import main
 from model.evaluate.summary import summarize
 from model.evaluate.table import Predictions
 from model.image_set import read_tables
 from model.manifest import Thresholds, bundle_sha256
+from model.network import DTViT
 
 SUBJECTS = {f"p{n}": "test" if n < 6 else "train" for n in range(8)}
 
@@ -198,6 +200,24 @@ def test_a_damaged_table_of_predictions_is_named(tmp_path, bundle, capsys, says,
     said = capsys.readouterr().err
     assert "line 2" in said
     assert says in said
+
+
+def test_a_bundle_whose_evidence_says_nothing_has_no_peaks(tmp_path):
+    manifest = tiny_manifest()
+    weights = stored_weights(DTViT(TINY, TINY_SIZE))
+    silent = {
+        name: 0 * tensor if name.startswith("evidence.") else tensor for name, tensor in weights.items()
+    }
+    write_bundle(tmp_path / "silent", manifest, silent)
+    table = image_set(tmp_path / "drawn", subjects={"p0": "test", "p1": "test"}, slices=2, bleeding=2)
+    (tmp_path / "drawn" / "boxes.csv").write_text(
+        "path,x_min,y_min,x_max,y_max,frame_size\np1-0.png,0,0,5,5,9\n"
+    )
+
+    summary, predictions = evaluate(tmp_path / "silent", table, tmp_path / "out")
+
+    assert {line["peak_x"] for line in predictions} == {""}
+    assert summary["heat_map"] is None
 
 
 def test_wrong_use_is_answered_with_a_reason(tmp_path, bundle, capsys):
