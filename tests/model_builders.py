@@ -16,6 +16,8 @@ from model.volume import Volume
 
 TINY = "hybrid_lite0_vit192"
 TINY_SIZE = 32
+PICTURE_SIZE = 96  # of an image set's pictures
+SPOT = (40, 52, 50, 62)  # top, bottom, left, right of their bleeds
 HEADRESTS = ("none", "plate", "cradle", "touching cradle", "side bars", "thick shell", "closed ring")
 
 
@@ -136,10 +138,12 @@ def image_set(
     bleeding: int = 4,
     labelled: bool = True,
     located: bool = True,
+    boxed: bool = False,
 ) -> Path:
     """Write slices.csv with drawn heads; every second subject bleeds, in turn at each location.
 
-    `subjects` maps names to splits; a bleeding subject's first `bleeding` slices hold a bright spot.
+    `subjects` maps names to splits; a bleeding subject's first `bleeding` slices hold a bright spot, and
+    with `boxed` a boxes.csv says where.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
@@ -164,11 +168,20 @@ def image_set(
         writer = csv.DictWriter(stream, fieldnames=list(lines[0]))
         writer.writeheader()
         writer.writerows(lines)
+    if boxed:
+        _write_boxes(folder / "boxes.csv", [line["path"] for line in lines if line["hemorrhage"] == 1])
     return table
 
 
+def _write_boxes(file: Path, paths: list[object]) -> None:
+    top, bottom, left, right = SPOT
+    box = f"{left},{top},{right - 1},{bottom - 1},{PICTURE_SIZE}"
+    file.write_text("\n".join(["path,x_min,y_min,x_max,y_max,frame_size", *(f"{p},{box}" for p in paths)]))
+
+
 def _draw_picture(file: Path, *, bleeds: bool, seed: int) -> None:
-    hu, _ = drawn_head("cradle", size=96, seed=seed)
+    hu, _ = drawn_head("cradle", size=PICTURE_SIZE, seed=seed)
     if bleeds:
-        hu[40:52, 50:62] = 70.0
+        top, bottom, left, right = SPOT
+        hu[top:bottom, left:right] = 70.0
     Image.fromarray((np.clip(hu, 0, 80) / 80 * 255).astype(np.uint8)).save(file)

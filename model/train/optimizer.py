@@ -34,6 +34,7 @@ def freeze(network: DTViT, settings: TrainingSettings) -> None:
     """Stop learning in the first stages of the hybrid's stem."""
     stem = _stem(network)
     if settings.frozen_stages and stem is not None:
+        assert isinstance(stem.blocks, nn.Sequential)
         for module in (stem.conv_stem, stem.bn1, *stem.blocks[: settings.frozen_stages]):
             module.requires_grad_(requires_grad=False)
 

@@ -83,7 +83,7 @@ def _place(brain: Mask, pixels_per_mm: float, random: Generator) -> NDArray[np.f
     if random.random() < 0.5:  # contusions lie on the surface
         eligible &= depth < NEAR_SKULL_MM * pixels_per_mm
     places = np.argwhere(eligible if eligible.any() else brain)
-    return places[random.integers(len(places))].astype(np.float64)
+    return np.asarray(places[random.integers(len(places))], dtype=np.float64)
 
 
 def _shape(
@@ -112,7 +112,7 @@ def _fill(picture: Picture, brain: Mask, share: Picture, contrast: float, random
     if random.random() < 0.6:
         wide = ndimage.gaussian_filter(share, random.uniform(1.5, 5.0))
         changed -= random.uniform(0, 0.15) * (wide / max(float(wide.max()), 1e-6)) * (1 - share) * brain
-    return np.clip(changed, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(changed, 0, 1), dtype=np.float32)
 
 
 def _clouds(shape: tuple[int, ...], random: Generator) -> Picture:

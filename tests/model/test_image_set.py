@@ -109,6 +109,53 @@ def test_pictures_of_every_kind_come_in_window_units(tmp_path):
     assert read_picture(tmp_path / "hu.png") == pytest.approx(np.clip(hu, 0, 80) / 80, abs=0.02)
 
 
+BOXES = "path,x_min,y_min,x_max,y_max,frame_size"
+
+
+def boxes(folder, *lines, header=BOXES):
+    (folder / "boxes.csv").write_text("\n".join([header, *lines]) + "\n")
+
+
+def test_boxes_come_in_shares_of_the_picture(tmp_path):
+    boxes(tmp_path, "a.png,50,40,61,51,96", "a.png,0,0,95,95,96", "other.png,1,1,2,2,96")
+
+    rows = read_slices(table(tmp_path, "a.png,p1,1,,,train", "b.png,p1,0,,,train"))
+
+    spot, whole = rows[0].boxes
+    assert spot == pytest.approx((50 / 96, 40 / 96, 62 / 96, 52 / 96))
+    assert whole == (0, 0, 1, 1)
+    assert rows[1].boxes == ()
+
+
+def test_without_a_file_of_boxes_nothing_is_said_of_them(tmp_path):
+    assert read_slices(table(tmp_path, "a.png,p1,1,,,train"))[0].boxes is None
+
+
+def test_the_boxes_of_a_crop_land_where_they_lie_in_it(tmp_path):
+    boxes(tmp_path, "a.png,120,220,139,239,512")
+    header = HEADER + ",crop_left,crop_top,crop_size,frame_size"
+
+    rows = read_slices(table(tmp_path, "a.png,p1,1,,,train,100,200,400,512", header=header))
+
+    assert rows[0].boxes == (pytest.approx((20 / 400, 20 / 400, 40 / 400, 40 / 400)),)
+
+
+@pytest.mark.parametrize(
+    ("line", "header"),
+    [
+        ("a.png,1,1,2,few,96", BOXES),
+        ("a.png,1,1,2", BOXES),
+        ("a.png,1,1,2,2,0", BOXES),
+        ("a.png,1,1,2,2,96", BOXES.replace("x_min", "left")),
+    ],
+)
+def test_wrong_boxes_are_refused(tmp_path, line, header):
+    boxes(tmp_path, line, header=header)
+
+    with pytest.raises(ImageSetError, match="boxes.csv: expected path and the numbers"):
+        read_slices(table(tmp_path, "a.png,p1,1,,,train"))
+
+
 def test_what_is_no_picture_is_refused(tmp_path):
     (tmp_path / "a.png").write_text("no picture")
 

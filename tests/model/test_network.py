@@ -1,11 +1,11 @@
-"""DTViT: the paper's size, our list of names, and heads that answer both questions."""
+"""DTViT: the paper's size, our list of names, heads that answer both questions and say where."""
 
 import pytest
 import torch
 from model_builders import TINY, TINY_SIZE
 
 from model.encoders import ENCODERS
-from model.network import DTViT, build_encoder, count_parameters
+from model.network import DTViT, build_encoder, count_parameters, evidence_side
 
 
 def test_the_paper_s_encoder_has_the_paper_s_number_of_parameters():
@@ -16,14 +16,17 @@ def test_the_paper_s_encoder_has_the_paper_s_number_of_parameters():
 
 
 @pytest.mark.parametrize("name", sorted(ENCODERS))
-def test_every_allowed_encoder_answers_both_questions(name):
+def test_every_allowed_encoder_answers_both_questions_and_shows_where(name):
     size = 2 * ENCODERS[name].stride
 
     with torch.device("meta"):
-        hemorrhage, location = DTViT(name, size)(torch.zeros(3, 3, size, size))
+        found = DTViT(name, size)(torch.zeros(3, 3, size, size))
 
-    assert hemorrhage.shape == (3, 2)
-    assert location.shape == (3, 3)
+    assert found.hemorrhage.shape == (3, 2)
+    assert found.location.shape == (3, 3)
+    side = evidence_side(name, size)
+    assert found.evidence.shape == (3, side, side)
+    assert side == (4 if ENCODERS[name].hybrid else 2)
 
 
 def test_a_name_outside_the_list_is_refused():
@@ -37,6 +40,29 @@ def test_a_bleed_in_one_patch_moves_the_score():
     pictures = torch.full((2, 3, TINY_SIZE, TINY_SIZE), 0.4)
     pictures[1, :, 4:12, 4:12] = 0.9
 
-    hemorrhage, _ = network(pictures)
+    hemorrhage = network(pictures).hemorrhage
 
     assert not torch.allclose(hemorrhage[0], hemorrhage[1])
+
+
+def test_before_anything_is_learned_blood_is_unlikely_everywhere():
+    torch.manual_seed(0)
+
+    evidence = DTViT(TINY, TINY_SIZE).eval()(torch.rand(2, 3, TINY_SIZE, TINY_SIZE)).evidence
+
+    assert float(evidence.sigmoid().mean()) == pytest.approx(0.05, abs=0.03)
+
+
+def test_the_hottest_patches_speak_for_the_slice():
+    torch.manual_seed(0)
+    network = DTViT(TINY, TINY_SIZE).eval()
+    pictures = torch.rand(2, 3, TINY_SIZE, TINY_SIZE)
+    before = network(pictures)
+    with torch.no_grad():
+        network.evidence.answer.bias += 2.0
+
+    after = network(pictures)
+
+    assert torch.allclose(after.evidence, before.evidence + 2.0, atol=1e-5)
+    assert torch.allclose(after.hemorrhage - before.hemorrhage, torch.tensor([0.0, 2.0]), atol=1e-5)
+    assert torch.equal(after.location, before.location)

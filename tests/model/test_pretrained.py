@@ -23,7 +23,7 @@ def test_lite0_weights_land_in_the_stem():
 
     taken = load_encoder_weights(network, LITE0_FILE, hybrid=True)
 
-    stem = network.encoder.patch_embed.backbone.state_dict()
+    stem = network.encoder.stem.state_dict()
     first = next(iter(read_state(LITE0_FILE).values()))
     assert taken == len(stem)
     assert torch.equal(stem["conv_stem.weight"], first)
