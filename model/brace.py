@@ -131,7 +131,8 @@ def _cut_arms(head: Mask, scale: float) -> Mask:
     short = np.zeros(count + 1, dtype=bool)
     for number, box in enumerate(ndimage.find_objects(arms), start=1):
         short[number] = max(s.stop - s.start for s in box) <= ARM * scale
-    return opened | short[arms]
+    kept: Mask = opened | short[arms]
+    return kept
 
 
 def _largest(mask: Mask) -> Mask:
@@ -153,7 +154,7 @@ def _between(mask: Mask) -> Mask:
 def _between_in_rows(mask: Mask) -> Mask:
     columns = np.arange(mask.shape[1])
     first, last = mask.argmax(axis=1), columns[-1] - mask[:, ::-1].argmax(axis=1)
-    span: Mask = (columns >= first[:, None]) & (columns <= last[:, None]) & mask.any(axis=1)[:, None]
+    span: Mask = (columns >= first[:, None]) & (columns <= last[:, None]) & mask.any(axis=1, keepdims=True)
     return span
 
 
@@ -167,4 +168,5 @@ def _thick_pieces(removed: Mask, radius: float) -> Mask:
     thick = np.zeros(count + 1, dtype=bool)
     for n in np.flatnonzero(areas > radius**2):
         thick[n] = shrink(components[boxes[n - 1]] == n, depth).any()
-    return thick[components]
+    pieces: Mask = thick[components]
+    return pieces

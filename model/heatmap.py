@@ -39,4 +39,5 @@ def _weights(pixels: int, start: int, side: int, patches: int) -> NDArray[np.flo
     along = (np.arange(pixels) + 0.5 - start) / side * patches - 0.5  # 0 is the center of the first patch
     inside = (along >= -0.5) & (along < patches - 0.5)
     nearest_two = np.clip(1 - np.abs(np.clip(along, 0, patches - 1)[:, None] - np.arange(patches)), 0, None)
-    return (nearest_two * inside[:, None]).astype(np.float32)
+    weights: NDArray[np.float32] = (nearest_two * inside[:, None]).astype(np.float32)
+    return weights
