@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,11 +26,11 @@ SURE_PART = 0.75  # of a box, about its center: the ellipse that surely holds bl
 DOUBTFUL_PART = 1.15  # of a box: what lies outside surely holds none
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
+class Batch(NamedTuple):
     """A step's slices: `pictures`, `blood`, `known` (B, S, S), 0..1; `hemorrhage`, `location` (B,).
 
     `blood` is where blood is, `known` where that is known at all; the others as `dual_loss` takes them.
+    A single slice is the same without the first axis.
     """
 
     pictures: Tensor
@@ -49,33 +50,30 @@ class TrainingData:
     boxes: list[list[Box] | None]
     weights: NDArray[np.float64]
 
-    def batch(self, rows: NDArray[np.intp], settings: TrainingSettings, random: Generator) -> Batch:
-        """Return these slices, some of them drawn upon."""
-        slices = [self._slice(int(row), settings, random) for row in rows]
-        pictures, blood, known, hemorrhage, location = zip(*slices, strict=True)
-        return Batch(
-            pictures=torch.from_numpy(np.stack(pictures)),
-            blood=torch.from_numpy(np.stack(blood)),
-            known=torch.from_numpy(np.stack(known)),
-            hemorrhage=torch.tensor(hemorrhage, dtype=torch.float32),
-            location=torch.tensor(location),
-        )
-
-    def _slice(
-        self, row: int, settings: TrainingSettings, random: Generator
-    ) -> tuple[Map, Map, Map, float, int]:
+    def slice(self, row: int, settings: TrainingSettings, random: Generator) -> Batch:
+        """Return one slice, perhaps drawn upon."""
         picture = self.pictures[row].astype(np.float32) / np.float32(255)
-        hemorrhage, location = float(self.hemorrhage[row]), int(self.location[row])
+        hemorrhage = float(self.hemorrhage[row])
         blood, known = pixel_maps(picture.shape, hemorrhage, self.boxes[row])
         if random.random() < settings.mimics:
             picture = draw_bright_mimic(picture, random)
         if hemorrhage == 0.0:
             chance = random.random()
             if chance < settings.synthetic_bleeds and (drawn := draw_bleed(picture, random)):
-                return drawn.picture, drawn.blood.astype(np.float32), known, 1.0, IGNORED
+                return _one(drawn.picture, drawn.blood.astype(np.float32), known, 1.0, IGNORED)
             if chance > 1 - settings.soft_tissue:
                 picture = draw_soft_tissue(picture, random)
-        return picture, blood, known, hemorrhage, location
+        return _one(picture, blood, known, hemorrhage, int(self.location[row]))
+
+
+def _one(picture: Map, blood: Map, known: Map, hemorrhage: float, location: int) -> Batch:
+    return Batch(
+        pictures=torch.from_numpy(picture),
+        blood=torch.from_numpy(blood),
+        known=torch.from_numpy(known),
+        hemorrhage=torch.tensor(hemorrhage, dtype=torch.float32),
+        location=torch.tensor(location),
+    )
 
 
 def pixel_maps(shape: tuple[int, ...], hemorrhage: float, boxes: list[Box] | None) -> tuple[Map, Map]:

@@ -2,26 +2,25 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from model.errors import TrainingError
 from model.manifest import InputFormat
 from model.network import DTViT
 from model.score import to_input
-from model.train.augment import Augmentation, augment
 from model.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from model.train.data import TrainingData
+from model.train.data import Batch, TrainingData
+from model.train.feed import DrawnSlices, batches, places
 from model.train.loss import dual_loss, evidence_loss
 from model.train.optimizer import build_optimizer, follow, set_rates
 from model.train.progress import Progress, write_curves
+from model.train.ranks import Ranks
 from model.train.sampler import epoch_order
 from model.train.settings import TrainingSettings
 
@@ -32,13 +31,18 @@ Validate = Callable[[DTViT], tuple[float, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Where and how a run goes, beside its settings and data."""
+    """Where and how a run goes, beside its settings and data.
+
+    `workers`: processes that draw slices ahead; with none each step draws its own.
+    """
 
     folder: Path
     fingerprint: str
     form: InputFormat
     precision: str
     validate: Validate
+    ranks: Ranks = field(default_factory=Ranks)
+    workers: int = 0
 
 
 class Trainer:
@@ -49,11 +53,14 @@ class Trainer:
         self._data, self._settings, self._run = data, settings, run
         self._device = next(network.parameters()).device
         self._optimizer = build_optimizer(network, settings)
-        self._count = settings.samples or len(data.pictures)
-        self._per_epoch = math.ceil(self._count / settings.batch)
+        if run.ranks.world > settings.batch:
+            raise TrainingError(f"a batch of {settings.batch} is too small for {run.ranks.world} processes")
+        # whole batches: a remainder would weigh as much as they do, and leave some rank without a slice
+        self._per_epoch = math.ceil((settings.samples or len(data.pictures)) / settings.batch)
         self._step, self._epoch_loss, self._precision = 0, 0.0, run.precision
         self._curves: list[dict[str, float]] = []
         self._resume()
+        self._called = run.ranks.wrap(network, self._device)
 
     @property
     def steps(self) -> int:
@@ -65,30 +72,44 @@ class Trainer:
 
         Raises TrainingError when the loss is no number.
         """
-        progress = Progress(
-            self._run.folder, epochs=self._settings.epochs, steps=self.steps, first_step=self._step
-        )
-        while self._step < min(self.steps, stop_after or self.steps):
-            self._train_epoch(progress, stop_after or self.steps)
+        told = self._run.folder if self._run.ranks.first else None
+        stop = min(self.steps, stop_after or self.steps)
+        with Progress(
+            told, epochs=self._settings.epochs, steps=self.steps, first_step=self._step
+        ) as progress:
+            while self._step < stop:
+                self._train_epoch(progress, stop)
         return self.average
 
-    def _train_epoch(self, progress: Progress, stop_after: int) -> None:
+    def _train_epoch(self, progress: Progress, stop: int) -> None:
         epoch, place = divmod(self._step, self._per_epoch)
-        order = epoch_order(self._data.weights, self._count, seed=self._settings.seed, epoch=epoch)
         started = saved = time.monotonic()
-        batch = self._settings.batch
-        for place in range(place, self._per_epoch):  # noqa: B020 - goes on where the epoch was left
-            if self._step >= stop_after:
-                return
-            self._epoch_loss += self._learn(order[place * batch : (place + 1) * batch])
-            progress.tell(epoch=epoch + 1, step=self._step, loss=self._epoch_loss / (place + 1))
+        for batch in self._batches(epoch, place, stop):
+            self._epoch_loss += self._learn(batch)
+            place += 1
+            progress.tell(epoch=epoch + 1, step=self._step, loss=self._epoch_loss / place)
             if time.monotonic() - saved > CHECKPOINT_EVERY_S:
                 self.save()
                 saved = time.monotonic()
-        self._finish_epoch(epoch, time.monotonic() - started)
+        if place == self._per_epoch:
+            self._finish_epoch(epoch, time.monotonic() - started)
+
+    def _batches(self, epoch: int, place: int, stop: int) -> Iterator[Batch]:
+        """Yield this rank's part of what is left of an epoch, up to the step `stop`."""
+        settings, ranks, first = self._settings, self._run.ranks, epoch * self._per_epoch
+        order = epoch_order(
+            self._data.weights, self._per_epoch * settings.batch, seed=settings.seed, epoch=epoch
+        )
+        plan = places(order, batch=settings.batch, first_step=first, rank=ranks.rank, world=ranks.world)[
+            place : stop - first
+        ]
+        slices = DrawnSlices(data=self._data, settings=settings)
+        return batches(slices, plan, workers=self._run.workers, pinned=self._device.type == "cuda")
 
     def _finish_epoch(self, epoch: int, seconds: float) -> None:
-        validation_loss, validation_auc = self._run.validate(self.average)
+        # the other ranks neither validate nor write; they wait at the next step
+        first = self._run.ranks.first
+        validation_loss, validation_auc = self._run.validate(self.average) if first else (math.nan, math.nan)
         self._curves.append(
             {
                 "epoch": epoch + 1,
@@ -100,45 +121,48 @@ class Trainer:
             }
         )
         self._epoch_loss = 0.0
-        write_curves(self._run.folder, self._curves)
+        if first:
+            write_curves(self._run.folder, self._curves)
         self.save()
 
-    def _learn(self, rows: NDArray[np.intp]) -> float:
-        torch.manual_seed((self._settings.seed << 32) + self._step)  # dropout
-        set_rates(self._optimizer, self._step / self.steps, self._settings)
-        loss = self._loss(rows)
-        value = float(loss.detach())
+    def _learn(self, batch: Batch) -> float:
+        ranks, settings = self._run.ranks, self._settings
+        torch.manual_seed((settings.seed << 32) + self._step * ranks.world + ranks.rank)  # dropout
+        set_rates(self._optimizer, self._step / self.steps, settings)
+        loss = self._loss(batch)
+        value = ranks.mean(loss)
         if not math.isfinite(value):
             raise TrainingError(f"the loss is no number after {self._step} steps; try a lower --rate")
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self._optimizer.step()
-        follow(self.average, self.network, min(self._settings.ema, (1 + self._step) / (10 + self._step)))
+        follow(self.average, self.network, min(settings.ema, (1 + self._step) / (10 + self._step)))
         self._step += 1
         return value
 
-    def _loss(self, rows: NDArray[np.intp]) -> Tensor:
-        settings = self._settings
-        batch = self._data.batch(rows, settings, np.random.default_rng([settings.seed, self._step]))
-        random = Generator().manual_seed((settings.seed << 32) + self._step)
-        maps = torch.stack([batch.blood, batch.known], dim=1)
-        pictures, moved = augment(batch.pictures, maps, settings.pixels, Augmentation(), random)
+    def _loss(self, batch: Batch) -> Tensor:
+        settings, cases = self._settings, self._run.ranks.cases
+        held = Batch(*(tensor.to(self._device, non_blocking=True) for tensor in batch))
         self.network.train()
+        # weights, gradients and losses stay float32; bfloat16 has its range, so that nothing need be scaled
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
-            logits = self.network(to_input(pictures.to(self._device), self._run.form))
+            logits = self._called(to_input(held.pictures, self._run.form))
         slices = dual_loss(
             logits,
-            batch.hemorrhage.to(self._device),
-            batch.location.to(self._device),
+            held.hemorrhage,
+            held.location,
+            cases=cases,
             location_weight=settings.location_weight,
             label_smoothing=settings.label_smoothing,
         )
-        patches = evidence_loss(logits.evidence, moved[:, 0].to(self._device), moved[:, 1].to(self._device))
+        patches = evidence_loss(logits.evidence, held.blood, held.known, cases=cases)
         return slices + settings.evidence_weight * patches
 
     def save(self) -> None:
-        """Write a checkpoint of this very step."""
+        """Write a checkpoint of this very step; only the first rank does."""
+        if not self._run.ranks.first:
+            return
         checkpoint = Checkpoint(
             step=self._step,
             fingerprint=self._run.fingerprint,

@@ -1,5 +1,7 @@
 """The paper's loss, cross-entropy on both tasks, and a third for the map of evidence."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,12 +12,21 @@ IGNORED = -100
 BLEEDING_PATCH_WEIGHT = 4.0  # most patches of any slice hold no blood
 BLOODY, CLEAN = 0.15, 0.01  # share of a patch above which it holds blood, below which it does not
 
+Cases = Callable[[Tensor], Tensor]
+"""Turns a number of cases (a scalar) into what their summed loss is divided by."""
+
+
+def at_least_one(count: Tensor) -> Tensor:
+    """Return the number of cases; 1 where there is none, whose loss is 0 anyway."""
+    return count.clamp(min=1)
+
 
 def dual_loss(
     logits: Logits,
     hemorrhage: Tensor,
     location: Tensor,
     *,
+    cases: Cases = at_least_one,
     location_weight: float = 1.0,
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -28,19 +39,19 @@ def dual_loss(
     total = F.cross_entropy(
         logits.location.float(), known, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
     )
-    located = total / (known != IGNORED).sum().clamp(min=1)
-    return _hemorrhage_loss(logits.hemorrhage, hemorrhage, label_smoothing) + location_weight * located
+    located = total / cases((known != IGNORED).sum())
+    return _hemorrhage_loss(logits.hemorrhage, hemorrhage, label_smoothing, cases) + location_weight * located
 
 
-def _hemorrhage_loss(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+def _hemorrhage_loss(logits: Tensor, targets: Tensor, label_smoothing: float, cases: Cases) -> Tensor:
     labelled = targets.isfinite()
     log_odds = (logits[:, 1] - logits[:, 0]).float()[labelled]
     soft = targets[labelled] * (1 - label_smoothing) + 0.5 * label_smoothing
     total = F.binary_cross_entropy_with_logits(log_odds, soft, reduction="sum")
-    return total / labelled.sum().clamp(min=1)
+    return total / cases(labelled.sum())
 
 
-def evidence_loss(evidence: Tensor, blood: Tensor, known: Tensor) -> Tensor:
+def evidence_loss(evidence: Tensor, blood: Tensor, known: Tensor, *, cases: Cases = at_least_one) -> Tensor:
     """Return the loss of evidence logits (B, G, G) against pixel maps `blood` and `known` (B, S, S), 0..1.
 
     Only patches count that are known throughout and hold clearly some blood or clearly none.
@@ -51,4 +62,4 @@ def evidence_loss(evidence: Tensor, blood: Tensor, known: Tensor) -> Tensor:
     bloody, clean = (share > BLOODY) & certain, (share < CLEAN) & certain
     weight = bloody.float() * BLEEDING_PATCH_WEIGHT + clean.float()
     loss = F.binary_cross_entropy_with_logits(evidence.float(), bloody.float(), weight, reduction="sum")
-    return loss / weight.sum().clamp(min=1.0)
+    return loss / cases(weight.sum())

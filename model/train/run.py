@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from model.bundle import Bundle, load_bundle
-from model.device import bfloat16_pays, choose_device
+from model.device import bfloat16_pays
 from model.encoders import ENCODERS
 from model.errors import TrainingError
+from model.evaluate.run import spare_workers
 from model.image_set import SliceRow, read_tables
 from model.manifest import InputFormat, Manifest
 from model.network import DTViT
@@ -23,10 +24,11 @@ from model.score import score_pictures, to_input
 from model.statistics import auc
 from model.train.anchor import hold_level
 from model.train.cache import prepare_all
-from model.train.data import training_data
+from model.train.data import TrainingData, training_data
 from model.train.finish import finish, first_manifest, too_few_to_refit
 from model.train.loop import Run, Trainer, Validate
 from model.train.loss import dual_loss
+from model.train.ranks import Ranks, joined
 from model.train.sampler import sampling_weights
 from model.train.settings import TrainingSettings
 
@@ -45,42 +47,72 @@ class Order:
     init: Path | None
     device: str | None
     precision: str
-    workers: int
+    workers: int | None = None
     cache: Path | None = None
 
 
-def run_training(order: Order, settings: TrainingSettings) -> Manifest:
-    """Train, calibrate and write the bundle into the order's folder; raises ModelError."""
+def run_training(order: Order, settings: TrainingSettings) -> Manifest | None:
+    """Train, calibrate and write the bundle into the order's folder; raises ModelError.
+
+    Under torchrun all processes train together and the first one writes; the others return None.
+    """
+    with joined(order.device) as (ranks, device):
+        return train_rows(order, settings, read_tables(order.tables), ranks=ranks, device=device)
+
+
+def train_rows(
+    order: Order, settings: TrainingSettings, rows: Sequence[SliceRow], *, ranks: Ranks, device: torch.device
+) -> Manifest | None:
+    """Train on these rows instead of the order's tables; the rest as `run_training`."""
     parent = load_bundle(order.init) if order.init else None
     if parent:
-        settings = replace(settings, encoder=parent.manifest.encoder, size=parent.manifest.input.size)
-    rows = read_tables(order.tables)
+        settings = continued(settings, parent.manifest)
     training = [r for r in rows if r.split == "train" and r.hemorrhage is not None]
-    validation = [r for r in rows if r.split == "val"]
     if not training:
         raise TrainingError("no training slices with a known hemorrhage; look at the split column")
     order.out.mkdir(parents=True, exist_ok=True)
-    device = choose_device(order.device)
+    workers = order.workers or (spare_workers() if device.type == "cuda" else 1)
     network = start_network(settings, parent, order.weights).to(device)
     form = parent.manifest.input if parent else input_format(settings)
-    held = prepare_all(validation, settings.pixels, workers=order.workers, folder=order.cache)
+    # the first rank alone validates
+    validation = [r for r in rows if r.split == "val" and ranks.first]
+    held = prepare_all(validation, settings.pixels, workers=workers, folder=order.cache)
     pictures = held.pictures.astype(np.float32) / np.float32(255)
     run = Run(
         folder=order.out,
         fingerprint=fingerprint(order, settings, rows),
         form=form,
-        precision=choose_precision(order.precision, network, form, device),
+        precision=ranks.agreed(choose_precision(order.precision, network, form, device)),
         validate=validator(validation, pictures, form),
+        ranks=ranks,
+        workers=workers if device.type == "cuda" else 0,  # a CPU draws no faster beside its own learning
     )
-    prepared = prepare_all(training, settings.stored_pixels, workers=order.workers, folder=order.cache)
-    weights = sampling_weights(training, settings)
-    trainer = Trainer(network, training_data(training, prepared, weights), settings, run)
+    trainer = Trainer(network, _training_data(order, settings, training, (ranks, workers)), settings, run)
     trained = trainer.train()
+    if not ranks.first:
+        return None
     if order.init and too_few_to_refit(validation):
         # loaded anew: the parent in hand is what was trained
-        hold_level(trained, load_bundle(order.init).network, pictures, form)
+        hold_level(trained, load_bundle(order.init).network.to(device), pictures, form)
     manifest = first_manifest(order.name, settings, form, training, parent)
     return finish(trained, (validation, pictures), form, manifest, folder=order.out, parent=parent)
+
+
+def continued(settings: TrainingSettings, parent: Manifest) -> TrainingSettings:
+    """Return the settings of a run that goes on from a parent: its encoder, and its kind of picture."""
+    return replace(settings, encoder=parent.encoder, size=parent.input.size, views=parent.input.views)
+
+
+def _training_data(
+    order: Order, settings: TrainingSettings, rows: Sequence[SliceRow], who: tuple[Ranks, int]
+) -> TrainingData:
+    ranks, workers = who
+    if not ranks.first:
+        ranks.wait()  # what the first rank has prepared lies in the cache by then, where there is one
+    prepared = prepare_all(rows, settings.stored_pixels, workers=workers, folder=order.cache)
+    if ranks.first:
+        ranks.wait()
+    return training_data(rows, prepared, sampling_weights(rows, settings))
 
 
 def start_network(settings: TrainingSettings, parent: Bundle | None, weights: Path | None) -> DTViT:
@@ -137,5 +169,5 @@ def choose_precision(asked: str, network: DTViT, form: InputFormat, device: torc
 def fingerprint(order: Order, settings: TrainingSettings, rows: Sequence[SliceRow]) -> str:
     """Return a hash of settings, start and rows: a checkpoint of another run is not gone on from."""
     facts = [settings.to_dict(), str(order.weights), str(order.init)]
-    lines = [[r.source, r.path, r.subject, r.hemorrhage, r.location, r.split] for r in rows]
+    lines = [[r.source, r.path, r.subject, r.hemorrhage, r.location, r.split, r.boxes] for r in rows]
     return hashlib.sha256(json.dumps([facts, lines], sort_keys=True).encode()).hexdigest()

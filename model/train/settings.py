@@ -1,27 +1,30 @@
-"""The settings of one training run; the paper's values (section 3.1) where it names one."""
+"""The settings of one training run; the defaults are our own recipe, not the paper's."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from model.encoders import ENCODERS
+from model.manifest import VIEWS
+
+SCHEDULES = ("cosine", "constant")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
     """Everything that, with the data and the code, decides the weights."""
 
-    encoder: str = "vit_large_patch16_224"
-    size: int = 0  # pixels; 0: the encoder's own
+    encoder: str = "hybrid_lite0_vit192"
+    size: int = 160  # pixels; 0: the encoder's own
     epochs: int = 10
     batch: int = 32
-    rate: float = 2e-5
-    weight_decay: float = 0.01
+    rate: float = 7.5e-4
+    weight_decay: float = 0.02
     warm_up: float = 0.05  # share of all steps
     schedule: str = "cosine"
-    pretrained_rate: float = 1.0  # times `rate`, for the hybrid's pretrained stem
-    frozen_stages: int = 0  # of the hybrid's stem, counted from the picture
-    ema: float = 0.999
-    label_smoothing: float = 0.0
+    pretrained_rate: float = 0.4  # times `rate`, for the hybrid's pretrained stem
+    frozen_stages: int = 2  # of the hybrid's stem, counted from the picture
+    ema: float = 0.99
+    label_smoothing: float = 0.03
     location_weight: float = 1.0
     evidence_weight: float = 1.0
     synthetic_bleeds: float = 0.3  # share of the bleed-free slices that get a drawn bleed
@@ -35,19 +38,27 @@ class TrainingSettings:
 
     def problems(self) -> list[str]:
         """Return a sentence for every value that cannot work; none if all can."""
-        stride = ENCODERS[self.encoder].stride
+        spec = ENCODERS[self.encoder]
+        amounts = (self.samples, self.frozen_stages, self.seed)
+        weights = (self.weight_decay, self.pretrained_rate, self.location_weight, self.evidence_weight)
+        fractions = (self.warm_up, self.ema, self.label_smoothing, self.dropout, self.synthetic_bleeds)
         checks = {
-            f"size must be a multiple of {stride} for {self.encoder}": self.size >= 0
-            and self.size % stride == 0,
+            f"size must be a multiple of {spec.stride} for {self.encoder}": self.size >= 0
+            and self.size % spec.stride == 0,
             "epochs and batch must be at least 1": self.epochs >= 1 and self.batch >= 1,
             "rate must be above 0": self.rate > 0,
-            "samples, frozen stages, decay, pretrained rate, location weight, seed must not be negative": (
-                min(self.samples, self.frozen_stages, self.seed) >= 0
-                and min(self.weight_decay, self.pretrained_rate, self.location_weight) >= 0
+            "samples, frozen stages, seed, decay, pretrained rate and the weights of losses must not be "
+            "negative": min(*amounts, *weights) >= 0,
+            "warm-up, ema, label smoothing, dropout and synthetic bleeds must be at least 0 and below 1": all(
+                0 <= share < 1 for share in fractions
             ),
-            "warm-up, ema, label smoothing and dropout must lie within 0 and 1": all(
-                0 <= share < 1 for share in (self.warm_up, self.ema, self.label_smoothing, self.dropout)
+            "mimics and soft tissue must lie within 0 and 1": min(self.mimics, self.soft_tissue) >= 0
+            and max(self.mimics, self.soft_tissue) <= 1,
+            "synthetic bleeds and soft tissue together must not exceed 1: a slice becomes one or the other": (
+                self.synthetic_bleeds + self.soft_tissue <= 1
             ),
+            f"views must be one of {', '.join(VIEWS)}": self.views in VIEWS,
+            "schedule must be cosine or constant": self.schedule in SCHEDULES,
             "source weights must be above 0": all(w > 0 for w in self.source_weights.values()),
         }
         return [sentence for sentence, holds in checks.items() if not holds]
