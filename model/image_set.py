@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,15 @@ from model.window import to_window
 COLUMNS = ("path", "subject", "hemorrhage", "location", "other_finding", "split")
 SPLITS = ("train", "val", "test")
 BOXES_FILE = "boxes.csv"
-BOX_COLUMNS = ("x_min", "y_min", "x_max", "y_max", "frame_size")
+BOX_COLUMNS = ("x_min", "y_min", "x_max", "y_max")
 HU_OFFSET = 1024.0
 
 
 Box = tuple[float, float, float, float]
 """x_min, y_min, x_max, y_max round a bleed, as shares (0..1) of the stored picture's width and height."""
-Boxes = Mapping[str, Sequence[Box]]
+FrameBox = tuple[float, float, float, float, float]
+"""The same in pixels of the frame, and the frame's side; not a number where the file does not say it."""
+Boxes = Mapping[str, Sequence[FrameBox]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,8 @@ def read_slices(table: Path) -> list[SliceRow]:
             rows = [_row(table, line, fields, boxes) for line, fields in enumerate(reader, start=2)]
     except OSError as error:
         raise ImageSetError(f"{table}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ImageSetError(f"{table.name}: expected UTF-8 text: {error}") from error
     if not rows:
         raise ImageSetError(f"{table.name}: holds no slices")
     return rows
@@ -86,44 +91,48 @@ def _row(table: Path, line: int, fields: dict[str, str], boxes: Boxes | None) ->
         location=location or None,
         split=split or split_of(source, fields["subject"]),
         contradicted=fields.get("contradicted") == "1",
-        boxes=None if boxes is None else _stored_boxes(boxes.get(fields["path"], ()), fields),
+        boxes=None if boxes is None else _stored_boxes(boxes.get(fields["path"], ()), fields, where),
     )
 
 
 def read_boxes(file: Path) -> Boxes | None:
-    """Read a boxes.csv as {path: boxes in shares of the frame}; None where there is no such file.
+    """Read a boxes.csv as {path: boxes in pixels of the frame}; None where there is no such file.
 
-    Columns: path, x_min, y_min, x_max, y_max (pixels inside the box), frame_size. Raises ImageSetError.
+    Columns: path, x_min, y_min, x_max, y_max (the pixels at the edge, inside the box), and frame_size (the
+    frame's side) unless slices.csv says it. Raises ImageSetError.
     """
     if not file.exists():
         return None
-    found: dict[str, list[Box]] = {}
+    found: dict[str, list[FrameBox]] = {}
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             for fields in csv.DictReader(stream):
-                left, top, right, bottom, side = (float(fields[name]) for name in BOX_COLUMNS)
-                box = (left / side, top / side, (right + 1) / side, (bottom + 1) / side)
-                found.setdefault(fields["path"], []).append(box)
-    except (OSError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+                left, top, right, bottom = (float(fields[name]) for name in BOX_COLUMNS)
+                side = float(fields.get("frame_size") or "nan")
+                found.setdefault(fields["path"], []).append((left, top, right + 1, bottom + 1, side))
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ImageSetError(
             f"{file.name}: expected path and the numbers {', '.join(BOX_COLUMNS)}: {error!r}"
         ) from error
     return {path: tuple(boxes) for path, boxes in found.items()}
 
 
-def _stored_boxes(boxes: Sequence[Box], fields: dict[str, str]) -> tuple[Box, ...]:
-    """Turn shares of the frame into shares of the stored picture, which may be a square cut from it."""
-    if not fields.get("crop_size"):
-        return tuple(boxes)
-    left, top, side, frame = (
-        float(fields[name]) for name in ("crop_left", "crop_top", "crop_size", "frame_size")
-    )
+def _stored_boxes(boxes: Sequence[FrameBox], fields: dict[str, str], where: str) -> tuple[Box, ...]:
+    """Turn pixels of the frame into shares of the stored picture.
 
-    def along(share: float, start: float) -> float:
-        return (share * frame - start) / side
-
+    Columns crop_left, crop_top, crop_size: the square of the frame that is stored; without them, all of it.
+    """
+    try:
+        left, top = (float(fields.get(name) or 0) for name in ("crop_left", "crop_top"))
+        named = float(fields.get("crop_size") or fields.get("frame_size") or "nan")
+        sides = [named if math.isfinite(named) else own for *_, own in boxes]
+    except ValueError as error:
+        raise ImageSetError(f"{where}: crop and frame_size: expected numbers: {error}") from error
+    if not all(side > 0 for side in sides):
+        raise ImageSetError(f"{where}: its boxes need frame_size, the side of the frame that they lie in")
     return tuple(
-        (along(x0, left), along(y0, top), along(x1, left), along(y1, top)) for x0, y0, x1, y1 in boxes
+        ((x0 - left) / side, (y0 - top) / side, (x1 - left) / side, (y1 - top) / side)
+        for (x0, y0, x1, y1, _), side in zip(boxes, sides, strict=True)
     )
 
 

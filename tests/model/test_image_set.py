@@ -152,8 +152,25 @@ def test_the_boxes_of_a_crop_land_where_they_lie_in_it(tmp_path):
 def test_wrong_boxes_are_refused(tmp_path, line, header):
     boxes(tmp_path, line, header=header)
 
-    with pytest.raises(ImageSetError, match="boxes.csv: expected path and the numbers"):
+    with pytest.raises(ImageSetError, match="boxes"):
         read_slices(table(tmp_path, "a.png,p1,1,,,train"))
+
+
+def test_the_frame_of_boxes_may_stand_in_the_slices_or_they_are_refused(tmp_path):
+    boxes(tmp_path, "a.png,10,20,19,39", header=BOXES.removesuffix(",frame_size"))
+
+    told = read_slices(table(tmp_path, "a.png,p1,1,,,train,100", header=HEADER + ",frame_size"))
+
+    assert told[0].boxes == (pytest.approx((0.1, 0.2, 0.2, 0.4)),)
+    with pytest.raises(ImageSetError, match="frame_size"):
+        read_slices(table(tmp_path, "a.png,p1,1,,,train"))
+
+
+def test_a_table_that_is_not_utf_8_is_refused(tmp_path):
+    (tmp_path / "slices.csv").write_bytes(f"{HEADER}\nM\xfcller.png,p1,1,,,train\n".encode("latin-1"))
+
+    with pytest.raises(ImageSetError, match="UTF-8"):
+        read_slices(tmp_path / "slices.csv")
 
 
 def test_what_is_no_picture_is_refused(tmp_path):
