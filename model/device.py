@@ -36,7 +36,7 @@ def bfloat16_pays(device: torch.device, work: Callable[[torch.dtype], None]) -> 
     not be found out with the whole network.
     """
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     matrix = torch.ones(384, 384)
 
     def product(dtype: torch.dtype) -> None:

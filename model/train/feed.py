@@ -68,5 +68,6 @@ def batches(slices: DrawnSlices, plan: list[list[Place]], *, workers: int, pinne
             num_workers=workers,
             pin_memory=pinned,
             prefetch_factor=AHEAD if workers else None,
+            multiprocessing_context="fork" if workers else None,  # all pictures are shared, not copied
         )
     )
