@@ -33,29 +33,32 @@ class Prediction:
 
     `slice_scores` (N,) follows the volume's slices; `location_scores` sums to 1, given a hemorrhage;
     `key_slices` are at most five indices, most suspicious first, and in their order `evidence` (K, G, G),
-    0..1, tells which patches of the squares `frames` hold blood; `shape` is (H, W) of a slice. `notes` are
-    short machine words; `seconds` holds "brace" (brace removal and preparation) and "predict".
+    0..1, tells which patches of the squares `frames` hold blood; it is None where the bundle's heat map must
+    not be shown. `shape` is (H, W) of a slice. `notes` are short machine words; `seconds` holds "brace"
+    (brace removal and preparation) and "predict".
     """
 
     score: float
     slice_scores: NDArray[np.float64]
     location_scores: dict[str, float]
     key_slices: tuple[int, ...]
-    evidence: NDArray[np.float32]
+    evidence: NDArray[np.float32] | None
     frames: tuple[Frame, ...]
     shape: tuple[int, int]
     notes: tuple[str, ...]
     seconds: dict[str, float]
     device: str
 
-    def heat_map(self, place: int) -> NDArray[np.float32]:
-        """Return the evidence of `key_slices[place]` over its pixels: (H, W), 0..1."""
+    def heat_map(self, place: int) -> NDArray[np.float32] | None:
+        """Return the evidence of `key_slices[place]` over its pixels: (H, W), 0..1; None if switched off."""
+        if self.evidence is None:
+            return None
         return heat_map(self.evidence[place], self.frames[place], self.shape)
 
     def peak(self, place: int) -> tuple[float, float] | None:
-        """Return where `key_slices[place]` is hottest, (row, column) as in SCOORD; None without a head."""
+        """Return where `key_slices[place]` is hottest, (row, column) as in SCOORD; else None."""
         frame = self.frames[place]
-        return peak(self.evidence[place], frame) if frame.side else None
+        return None if self.evidence is None or not frame.side else peak(self.evidence[place], frame)
 
 
 class Predictor:
@@ -108,7 +111,7 @@ class Predictor:
             slice_scores=scores.hemorrhage,
             location_scores=study_location(scores.location, scores.hemorrhage, threshold),
             key_slices=keys,
-            evidence=scores.evidence[list(keys)],
+            evidence=scores.evidence[list(keys)] if self.manifest.heat_map else None,
             frames=tuple(slices[index].frame for index in keys),
             shape=(volume.hu.shape[1], volume.hu.shape[2]),
             notes=_notes(slices),

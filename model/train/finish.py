@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from model.bundle import Bundle, load_bundle, stored_weights, write_bundle
 from model.calibrate import fit_temperature, fit_thresholds
 from model.errors import TrainingError
+from model.evaluate.measures import Figures
+from model.evaluate.peaks import heat_map_figures
 from model.evaluate.studies import bleed_free_parts, labels_of, scores_of, subjects
 from model.evaluate.summary import summarize
 from model.image_set import SliceRow
@@ -19,11 +21,13 @@ from model.manifest import AGGREGATIONS, InputFormat, Manifest, Thresholds
 from model.network import DTViT
 from model.score import SliceScores, score_pictures
 from model.statistics import Array, Labels
+from model.train.cache import Frames
 from model.train.settings import TrainingSettings
 
 CODE_VERSION = "0.1.0"
 # with fewer, 95 % and all of them are the same: a threshold would rest on one study
 FEWEST_TO_REFIT = 20
+PEAKS_IN_BOX = 0.90  # share of bleeding slices whose hottest patch must lie in a box; else no heat map
 LICENCE = (
     "Apache-2.0 for code and weights as far as we can grant it; the public research images of the training "
     "set state no licence. Research software. Not for diagnostic use."
@@ -108,9 +112,18 @@ def _gap(labels: Labels, scores: Array) -> float:
     return float(np.quantile(log_odds[labels == 1], 0.05) - np.quantile(log_odds[labels == 0], 0.95))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """The slices kept apart: `rows`, their prepared `pictures` (N, S, S), 0..1, and `frames` (N, 4)."""
+
+    rows: Sequence[SliceRow]
+    pictures: NDArray[np.float32]
+    frames: Frames
+
+
 def finish(
     network: DTViT,
-    validation: tuple[Sequence[SliceRow], NDArray[np.float32]],
+    validation: Validation,
     form: InputFormat,
     manifest: Manifest,
     *,
@@ -118,11 +131,11 @@ def finish(
     parent: Bundle | None,
 ) -> Manifest:
     """Write the bundle: its figures are those of the float16 weights read back from disk."""
-    rows, pictures = validation
+    rows = validation.rows
     weights = stored_weights(network)
     write_bundle(folder, manifest, weights)
     stored = load_bundle(folder).network
-    raw = score_pictures(stored, pictures, form, 1.0)
+    raw = score_pictures(stored, validation.pictures, form, 1.0)
     operating = fit_operating(rows, raw.logit, parent)
     scores = replace(raw, hemorrhage=_as_scores(raw.logit, operating.temperature).hemorrhage)
     figures = summarize(
@@ -132,15 +145,35 @@ def finish(
         study_thresholds=operating.study_thresholds,
         aggregation=operating.aggregation,
     )
+    shown = heat_map_figures(rows, peaks(raw.evidence, validation.frames))
+    measured = figures | {"bleed_free_parts": len(bleed_free_parts(rows)), "heat_map": shown}
     final = replace(
         manifest,
+        heat_map=shows_bleeds(shown, parent),
         temperature=operating.temperature,
         aggregation=operating.aggregation,
         slice_thresholds=operating.slice_thresholds,
         study_thresholds=operating.study_thresholds,
-        metrics={"validation": figures | {"bleed_free_parts": len(bleed_free_parts(rows))}},
+        metrics={"validation": measured},
     )
     return write_bundle(folder, final, weights)
+
+
+def peaks(evidence: NDArray[np.float32], frames: Frames) -> NDArray[np.float64]:
+    """Return where each evidence map (N, G, G) is hottest: x, y (N, 2) as shares of the stored picture."""
+    side = evidence.shape[-1]
+    row, column = np.divmod(evidence.reshape(len(evidence), -1).argmax(axis=1), side)
+    inside = (np.stack([column, row], axis=1) + 0.5) / side
+    found = frames[:, :2] + inside * frames[:, 2:]
+    found[frames[:, 2] == 0] = np.nan
+    return np.asarray(found, dtype=np.float64)
+
+
+def shows_bleeds(figures: Figures | None, parent: Bundle | None) -> bool:
+    """Say whether the heat map may be shown: measured on boxes, or, without any, as the parent's."""
+    if figures is None:
+        return parent is not None and parent.manifest.heat_map
+    return bool(figures["peak_in_box"] >= PEAKS_IN_BOX)
 
 
 def first_manifest(

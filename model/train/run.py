@@ -25,7 +25,7 @@ from model.statistics import auc
 from model.train.anchor import hold_level
 from model.train.cache import prepare_all
 from model.train.data import TrainingData, training_data
-from model.train.finish import finish, first_manifest, too_few_to_refit
+from model.train.finish import Validation, finish, first_manifest, too_few_to_refit
 from model.train.loop import Run, Trainer, Validate
 from model.train.loss import dual_loss
 from model.train.ranks import Ranks, joined
@@ -95,7 +95,8 @@ def train_rows(
         # loaded anew: the parent in hand is what was trained
         hold_level(trained, load_bundle(order.init).network.to(device), pictures, form)
     manifest = first_manifest(order.name, settings, form, training, parent)
-    return finish(trained, (validation, pictures), form, manifest, folder=order.out, parent=parent)
+    kept_apart = Validation(rows=validation, pictures=pictures, frames=held.frames)
+    return finish(trained, kept_apart, form, manifest, folder=order.out, parent=parent)
 
 
 def continued(settings: TrainingSettings, parent: Manifest) -> TrainingSettings:

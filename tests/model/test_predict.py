@@ -15,7 +15,7 @@ from model.volume import Volume
 
 @pytest.fixture
 def predictor(tmp_path):
-    return Predictor.load(tiny_bundle(tmp_path / "bundle"), "cpu")
+    return Predictor.load(tiny_bundle(tmp_path / "bundle", heat_map=True), "cpu")
 
 
 def test_a_prediction_holds_what_the_node_needs(predictor, tmp_path):
@@ -50,6 +50,16 @@ def test_key_slices_come_with_their_heat_maps(predictor):
         assert heat.max() == pytest.approx(found.evidence[place].max(), rel=0.1)
         assert frame.top < row < frame.top + frame.side
         assert frame.left < column < frame.left + frame.side
+
+
+def test_a_heat_map_that_was_not_proven_is_not_shown(tmp_path):
+    predictor = Predictor.load(tiny_bundle(tmp_path / "bundle", heat_map=False), "cpu")
+
+    found = predictor.predict(drawn_volume(9))
+
+    assert found.evidence is None
+    assert found.heat_map(0) is None
+    assert found.peak(0) is None
 
 
 def test_the_same_volume_has_the_same_scores(predictor):
