@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from model.evaluate.shortcuts import crops_of
 from model.evaluate.studies import subjects
 from model.evaluate.summary import STATED_PREVALENCE, slice_cases, subject_cases, summarize
 from model.evaluate.table import Predictions, read_predictions, write_predictions
-from model.image_set import SliceRow, check_subjects_apart, read_slices
+from model.image_set import SliceRow, check_subjects_apart, read_all
 from model.manifest import Manifest, bundle_sha256, read_manifest
 
 SCHEMA = 1
@@ -77,7 +78,7 @@ def run_evaluation(order: Order, progress: Progress) -> dict[str, Any]:
         _write_unreadable(order.out / "unreadable.csv", scored.unreadable)
         checks = _audit(order, bundle, scored) if order.audit else None
     # all figures come from the file, so that whoever has the file has the figures
-    rows, predictions = read_predictions(order.predictions or table, asked.rows)
+    rows, predictions = read_predictions(order.predictions or table, scored.rows if scored else asked.rows)
     if order.predictions is not None and order.predictions.resolve() != table.resolve():
         write_predictions(table, rows, predictions)
     summary = {
@@ -109,9 +110,10 @@ def run_evaluation(order: Order, progress: Progress) -> dict[str, Any]:
 
 def _read_tables(order: Order) -> _Asked:
     """Read the tables. A subject in two splits is refused where a split was asked for, else said."""
-    rows = [row for table in order.tables for row in read_slices(table)]
+    doubts: Counter[str] = Counter()
+    rows = read_all(order.tables, doubts)
     clear = [row for row in rows if not row.contradicted]
-    warnings = []
+    warnings = [f"{problem}: taken as not known ({count} x)" for problem, count in doubts.items()]
     try:
         check_subjects_apart(clear)
     except ImageSetError as error:
@@ -121,6 +123,7 @@ def _read_tables(order: Order) -> _Asked:
     chosen = tuple(row for row in clear if order.split in (None, row.split))
     if not chosen:
         raise ImageSetError(f"no slices in split {order.split!r}")
+    sys.stderr.write("".join(f"{words}\n" for words in warnings))
     return _Asked(rows=chosen, contradicted=len(rows) - len(clear), warnings=tuple(warnings))
 
 

@@ -38,7 +38,8 @@ def write_predictions(file: Path, rows: Sequence[SliceRow], predictions: Predict
         for row, hemorrhage, location, peak in zip(
             rows, predictions.hemorrhage, predictions.location, predictions.peaks, strict=True
         ):
-            numbers = [f"{value:.8g}" for value in (hemorrhage, *location)]
+            # in full: a threshold may be the very score of a slice
+            numbers = [repr(float(value)) for value in (hemorrhage, *location)]
             places = ["" if np.isnan(share) else f"{share:.6g}" for share in peak]
             writer.writerow([row.path, row.subject, *numbers, *places])
     partial.replace(file)

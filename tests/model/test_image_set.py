@@ -1,12 +1,14 @@
 """Image sets: tables are read strictly, and no subject ever stands in two splits."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from model_builders import image_set
 from PIL import Image
 
 from model.errors import ImageSetError
-from model.image_set import read_picture, read_slices, read_tables, split_of
+from model.image_set import read_all, read_picture, read_slices, read_tables, split_of
 
 HEADER = "path,subject,hemorrhage,location,other_finding,split"
 
@@ -47,6 +49,43 @@ def test_a_row_holds_what_the_table_says(tmp_path):
 def test_a_wrong_row_is_named(tmp_path, line, says):
     with pytest.raises(ImageSetError, match=says):
         read_slices(table(tmp_path, line))
+
+
+def test_a_table_may_be_written_by_a_spreadsheet(tmp_path):
+    rows = read_slices(
+        table(
+            tmp_path,
+            "a.png,p1,1.0,Deep,,Test,1.0",
+            "b.png,p2, 0 ,,, train,",
+            ",,,,,,",
+            header=HEADER + ",contradicted",
+        )
+    )
+
+    assert [(r.hemorrhage, r.location, r.split) for r in rows] == [(1, "deep", "test"), (0, None, "train")]
+    assert [r.contradicted for r in rows] == [True, False]
+
+
+def test_who_counts_doubts_gets_the_rows_all_the_same(tmp_path):
+    boxes(tmp_path, "a.png,10,20,19,39", header=BOXES.removesuffix(",frame_size"))
+    lines = ("a.png,p1,1,basal ganglia,,holdout", "b.png,p2,1,basal ganglia,,test", "c.png,p3,maybe,,,test")
+    doubts = Counter()
+
+    rows = read_slices(table(tmp_path, *lines), doubts)
+
+    assert [(r.hemorrhage, r.location) for r in rows] == [(1, None), (1, None), (None, None)]
+    assert [r.split for r in rows] == ["holdout", "test", "test"]
+    assert [r.boxes for r in rows] == [None, (), ()]
+    assert sorted(doubts.values()) == [1, 1, 1, 2]
+    assert next(problem for problem, count in doubts.items() if count == 2).startswith("location")
+
+
+def test_boxes_of_another_kind_are_a_doubt(tmp_path):
+    boxes(tmp_path, "a.png,1,2,3,4", header="path,left,top,right,bottom")
+    doubts = Counter()
+
+    assert read_slices(table(tmp_path, "a.png,p1,1,,,train"), doubts)[0].boxes is None
+    assert [problem.startswith("boxes.csv") for problem in doubts] == [True]
 
 
 def test_a_table_without_columns_rows_or_file_is_refused(tmp_path):
@@ -93,6 +132,16 @@ def test_equal_names_in_two_sources_are_two_people(tmp_path):
     ]
 
     assert len({r.person for r in read_tables(tables)}) == 2
+
+
+def test_folders_of_one_name_are_two_sources(tmp_path):
+    tables = []
+    for hospital in ("north", "south"):
+        folder = tmp_path / hospital / "set"
+        folder.mkdir(parents=True)
+        tables.append(table(folder, "a.png,p1,0,,,train"))
+
+    assert [r.source for r in read_all([*tables, tables[0]])] == ["set", "set (2)", "set"]
 
 
 def test_pictures_of_every_kind_come_in_window_units(tmp_path):

@@ -77,6 +77,39 @@ def test_a_later_evaluation_into_the_same_folder_leaves_no_old_list(tmp_path, bu
     assert not (tmp_path / "out" / "unreadable.csv").exists()
 
 
+def test_words_that_nobody_knows_cost_no_figure_but_their_own_and_are_said(tmp_path, bundle, drawn, capsys):
+    table, lines = drawn
+    lines[3]["location"] = "basal ganglia"
+    lines[4]["location"] = "basal ganglia"
+    for line in lines:
+        line["hemorrhage"] = f"{line['hemorrhage']}.0"  # as pandas writes them beside empty cells
+    write(table, lines)
+    (table.parent / "boxes.csv").write_text("path,left,top\np1-0.png,1,2\n")
+
+    summary, predictions = evaluate(bundle, table, tmp_path / "out")
+
+    assert len(predictions) == 12
+    assert summary["slice"]["auc"] is not None
+    assert summary["location"]["subjects"] == 1  # the second bleeding subject's is known
+    assert summary["heat_map"] is None
+    assert any("basal ganglia" in words and "2 x" in words for words in summary["warnings"])
+    assert any("boxes.csv" in words for words in summary["warnings"])
+    assert "basal ganglia" in capsys.readouterr().err
+
+
+def test_a_picture_that_is_missing_gives_no_other_table_s_slice_its_score(tmp_path, bundle):
+    north = image_set(tmp_path / "north", subjects={"p0": "test", "p1": "test"}, slices=2, bleeding=2)
+    south = image_set(tmp_path / "south", subjects={"p0": "test", "p1": "test"}, slices=2, bleeding=2)
+    (tmp_path / "north" / "p1-0.png").unlink()
+    south.write_text(south.read_text().replace("p1-0.png,p1,1", "p1-0.png,p1,0"))
+
+    summary, predictions = evaluate(bundle, north, tmp_path / "out", "--slices", str(south))
+
+    assert len(predictions) == 7
+    counts = summary["slice"]["counts"]
+    assert counts["true_positive"] + counts["false_negative"] == 2  # p1-1.png of both
+
+
 def test_only_unreadable_pictures_are_an_error(tmp_path, bundle, drawn, capsys):
     table, _ = drawn
     for picture in table.parent.glob("*.png"):
