@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from model.evaluate.look import TISSUE
+from model.evaluate.look import QUIET_TISSUE
 from model.image_set import SliceRow, read_picture
 from model.prepare import prepare
 from model.window import WIDTH_HU
@@ -72,9 +72,12 @@ def variants(row: SliceRow, *, size: int) -> Picture:
 
 
 def blank(picture: Picture) -> Picture:
-    """Fill all within the skull of a prepared picture (S, S) with the brain's median; the skull stays."""
+    """Fill all within the skull of a prepared picture (S, S) with the brain's median; the skull stays.
+
+    Blood has next to no say in that median; what swelling does to the brain round it has a little.
+    """
     inside = _inside_skull(picture)
-    low, high = TISSUE
+    low, high = QUIET_TISSUE
     tissue = picture[inside & (picture > low) & (picture < high)]
     if len(tissue) == 0:
         return picture

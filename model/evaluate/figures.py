@@ -15,6 +15,7 @@ from model.evaluate.measures import Cases
 INK, SECOND, QUIET = "#1f4e79", "#b5482a", "#8a8a8a"
 NAMES = ("roc", "calibration", "confusion", "curves", "worst_errors")
 KINDS = ("png", "svg")
+CURVES = ("epoch", "training_loss", "validation_loss", "validation_auc")  # columns of curves.csv
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
@@ -83,9 +84,12 @@ def draw_confusion(summary: Mapping[str, Any]) -> Figure | None:
 
 
 def draw_curves(file: Path) -> Figure | None:
-    """Draw a training's losses and validation AUC by epoch; None where the file holds no epoch."""
-    with file.open(newline="", encoding="utf-8") as stream:
-        points = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+    """Draw a training's losses and validation AUC by epoch; None where the file holds none of them."""
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            points = [{name: float(row[name]) for name in CURVES} for row in csv.DictReader(stream)]
+    except (KeyError, TypeError, ValueError):  # curves of another program
+        return None
     if not points:
         return None
     figure, axes = _sheet("epoch", "loss", square=False)

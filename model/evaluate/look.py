@@ -19,8 +19,7 @@ PICTURE_ERRORS = (
     ImageSetError, OSError, ValueError, SyntaxError, EOFError, OverflowError, MemoryError,
     Image.DecompressionBombError,
 )  # fmt: skip
-TISSUE = (10 / WIDTH_HU, 60 / WIDTH_HU)  # window units that brain takes, blood left out
-QUIET_TISSUE = (15 / WIDTH_HU, 45 / WIDTH_HU)
+QUIET_TISSUE = (15 / WIDTH_HU, 45 / WIDTH_HU)  # window units that brain takes, blood left out
 TISSUE_SMOOTHING, TISSUE_MARGIN = 2.0, 6  # pixels of the stored picture; edges are no noise
 FEWEST_TISSUE = 200  # pixels
 NOTHING_MEASURED = (float("nan"), float("nan"))

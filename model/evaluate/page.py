@@ -41,8 +41,8 @@ class Material:
 
 
 def clear_page(folder: Path) -> None:
-    """Remove what an earlier evaluation drew: it would show other figures than the summary."""
-    for name in ["index.html", *(f"{name}.{kind}" for name in NAMES for kind in KINDS)]:
+    """Remove what an earlier evaluation said and drew: it is not about these predictions."""
+    for name in ["summary.json", "index.html", *(f"{name}.{kind}" for name in NAMES for kind in KINDS)]:
         (folder / name).unlink(missing_ok=True)
 
 

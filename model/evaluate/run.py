@@ -68,6 +68,7 @@ def run_evaluation(order: Order, progress: Progress) -> dict[str, Any]:
     manifest = read_manifest(order.bundle)
     asked = _read_tables(order)
     order.out.mkdir(parents=True, exist_ok=True)
+    clear_page(order.out)
     scored, checks = None, None
     table = order.out / "predictions.csv"
     if order.predictions is None:
@@ -102,7 +103,6 @@ def run_evaluation(order: Order, progress: Progress) -> dict[str, Any]:
     }
     text = json.dumps(summary, indent=1, allow_nan=False) + "\n"
     (order.out / "summary.json").write_text(text, encoding="utf-8")
-    clear_page(order.out)
     if order.figures:
         write_page(order.out, _material(order, manifest, summary, scored, (rows, predictions)))
     return summary

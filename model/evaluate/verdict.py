@@ -38,7 +38,7 @@ def _set_sentence(name: str, alone: Mapping[str, Any] | None) -> str:
             f"{found}, above {ALONE:.2f}. The classes of these images differ without any blood; "
             "a high AUC of the network on them proves little by itself."
         )
-    return f"{found}, not above {ALONE:.2f}: no shortcut to speak of."
+    return f"{found}, not above {ALONE:.2f}: no strong shortcut."
 
 
 def _reacts_to_blank(blanked: Mapping[str, Any]) -> bool:
@@ -57,7 +57,9 @@ def _blanked_sentence(blanked: Mapping[str, Any], *, reacts: bool) -> str:
             f"{found}, beyond {BLANKED:.2f}: it sees something other than blood "
             "(the level of the slice, the skull, the scanner)."
         )
-    return f"{found}, not clearly beyond {BLANKED:.2f}: without the brain it is as good as blind."
+    if abs(blanked["auc"] - 0.5) > BLANKED - 0.5:
+        return f"{found}, beyond {BLANKED:.2f}, but not clearly: too few slices or subjects to tell."
+    return f"{found}, not beyond {BLANKED:.2f}: no sign that it sees anything but the brain."
 
 
 def _leans(changed: Mapping[str, Any]) -> bool:
@@ -70,7 +72,7 @@ def _change_sentences(figures: Mapping[str, Any], leaning: list[str]) -> list[st
     if not leaning:
         return [
             plain,
-            f"No change of zoom, noise, blur or gain costs more than {DROP:.2f} of AUC for certain.",
+            f"No change of zoom, noise, blur or gain is shown to cost more than {DROP:.2f} of AUC.",
         ]
     costs = (f"{name} costs {figures['changed'][name]['drop']:.3f}" for name in leaning)
     return [plain, f"It leans on what a scanner may change: {', '.join(costs)} of AUC (limit {DROP:.2f})."]

@@ -11,6 +11,7 @@ from PIL import Image
 
 from model.evaluate.__main__ import main
 from model.evaluate.errors_sheet import MOST, worst
+from model.evaluate.figures import draw_curves
 from model.evaluate.peaks import heat_map_figures
 from model.evaluate.table import Predictions
 from model.image_set import read_tables
@@ -99,6 +100,13 @@ def test_figures_can_be_drawn_from_the_table_alone_without_heat_maps(evaluated, 
 
     assert (tmp_path / "worst_errors.png").exists()
     assert "Shortcut audit: not done" in (tmp_path / "index.html").read_text()
+
+
+@pytest.mark.parametrize("text", ["", "epoch,loss\n1,2\n", CURVES + "3,0.8", CURVES + "3,,,,,\n", "\0"])
+def test_curves_that_nobody_understands_are_not_drawn(tmp_path, text):
+    (tmp_path / "curves.csv").write_text(text)
+
+    assert draw_curves(tmp_path / "curves.csv") is None
 
 
 def test_nothing_to_draw_is_no_error(tmp_path):
