@@ -48,14 +48,8 @@ def fit_operating(
     rows: Sequence[SliceRow], logits: NDArray[np.float64], fallback: Bundle | None
 ) -> Operating:
     """Fit on validation rows and logits; the parent's stay where studies are too few."""
-    known = [i for i, r in enumerate(rows) if r.hemorrhage is not None]
-    labels = np.array([rows[i].hemorrhage for i in known], dtype=np.int64)
-    few = fallback is not None and too_few_to_refit(rows)
-    if few or len(set(labels.tolist())) < 2:
-        if fallback is None:
-            raise TrainingError(
-                "validation needs slices with and without a hemorrhage; look at the split column"
-            )
+    check_validation(rows, fallback)
+    if fallback is not None and too_few_to_refit(rows):
         kept = fallback.manifest
         return Operating(
             temperature=kept.temperature,
@@ -63,6 +57,8 @@ def fit_operating(
             slice_thresholds=kept.slice_thresholds,
             study_thresholds=kept.study_thresholds,
         )
+    known = [i for i, r in enumerate(rows) if r.hemorrhage is not None]
+    labels = np.array([rows[i].hemorrhage for i in known], dtype=np.int64)
     temperature = fit_temperature(labels, logits[known])
     scores = _as_scores(logits, temperature)
     aggregation, study_thresholds = _fit_studies(rows, scores)
@@ -72,6 +68,12 @@ def fit_operating(
         slice_thresholds=fit_thresholds(labels, scores.hemorrhage[known]),
         study_thresholds=study_thresholds,
     )
+
+
+def check_validation(rows: Sequence[SliceRow], fallback: Bundle | None) -> None:
+    """Raise TrainingError where nothing could be fitted: without a parent both classes are needed."""
+    if fallback is None and not {0, 1} <= {r.hemorrhage for r in rows}:
+        raise TrainingError("validation needs slices with and without a hemorrhage; look at the split column")
 
 
 def too_few_to_refit(rows: Sequence[SliceRow]) -> bool:
@@ -133,6 +135,8 @@ def finish(
     """Write the bundle: its figures are those of the float16 weights read back from disk."""
     rows = validation.rows
     weights = stored_weights(network)
+    if not rows and parent is not None:
+        return write_bundle(folder, _as_the_parent(manifest, parent.manifest), weights)
     write_bundle(folder, manifest, weights)
     stored = load_bundle(folder).network
     raw = score_pictures(stored, validation.pictures, form, 1.0)
@@ -157,6 +161,18 @@ def finish(
         metrics={"validation": measured},
     )
     return write_bundle(folder, final, weights)
+
+
+def _as_the_parent(manifest: Manifest, parent: Manifest) -> Manifest:
+    """Take over all that is fitted on validation where there is none."""
+    return replace(
+        manifest,
+        heat_map=parent.heat_map,
+        temperature=parent.temperature,
+        aggregation=parent.aggregation,
+        slice_thresholds=parent.slice_thresholds,
+        study_thresholds=parent.study_thresholds,
+    )
 
 
 def peaks(evidence: NDArray[np.float32], frames: Frames) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ from model.statistics import auc
 from model.train.anchor import hold_level
 from model.train.cache import prepare_all
 from model.train.data import TrainingData, training_data
-from model.train.finish import Validation, finish, first_manifest, too_few_to_refit
+from model.train.finish import Validation, check_validation, finish, first_manifest, too_few_to_refit
 from model.train.loop import Run, Trainer, Validate
 from model.train.loss import dual_loss
 from model.train.ranks import Ranks, joined
@@ -70,6 +70,7 @@ def train_rows(
     training = [r for r in rows if r.split == "train" and r.hemorrhage is not None]
     if not training:
         raise TrainingError("no training slices with a known hemorrhage; look at the split column")
+    check_validation([r for r in rows if r.split == "val"], parent)  # before hours of training, not after
     order.out.mkdir(parents=True, exist_ok=True)
     workers = order.workers or (spare_workers() if device.type == "cuda" else 1)
     network = start_network(settings, parent, order.weights).to(device)

@@ -208,6 +208,19 @@ def test_a_parent_s_thresholds_stay_where_validation_has_one_class_only(tmp_path
     assert read_manifest(tmp_path / "out").study_thresholds == read_manifest(parent).study_thresholds
 
 
+def test_without_validation_slices_all_that_is_fitted_on_them_is_the_parent_s(tmp_path):
+    table = image_set(tmp_path / "drawn", subjects={"p0": "train", "p1": "train"})
+    parent = tiny_bundle(tmp_path / "parent", heat_map=True)
+
+    code = main(arguments(table, tmp_path / "out", "--init", str(parent)))
+
+    found, kept = read_manifest(tmp_path / "out"), read_manifest(parent)
+    assert code == 0
+    assert found.heat_map
+    assert found.study_thresholds == kept.study_thresholds
+    assert found.metrics == {}
+
+
 def test_wrong_use_is_answered_with_a_reason(tmp_path, capsys):
     table = image_set(tmp_path / "drawn", subjects={"p0": "val", "p1": "val"})
 
