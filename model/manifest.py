@@ -19,7 +19,6 @@ HEMORRHAGE_CLASSES = ("absent", "present")
 LOCATIONS = ("deep", "lobar", "subtentorial")
 WEIGHTS_FILE = "weights.safetensors"
 MANIFEST_FILE = "manifest.json"
-VIEWS = ("gray", "contrast")
 AGGREGATIONS = ("run3_mean", "top3_mean", "top_third_mean")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -27,16 +26,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class InputFormat:
-    """What the network is fed: square gray pictures of `size`, window units minus `mean` over `std`.
-
-    `views` says what its three channels are: "gray" the picture itself, or "contrast" (see `model.score`).
-    """
+    """What the network is fed: square gray pictures of `size`, window units minus `mean` over `std`."""
 
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     channels: int = 3
-    views: str = "gray"
     window_center: float = CENTER_HU
     window_width: float = WIDTH_HU
 
@@ -86,7 +81,6 @@ class Manifest:
                 "std": list(self.input.std),
                 "window": {"center": self.input.window_center, "width": self.input.window_width},
                 "channels": self.input.channels,
-                "views": self.input.views,
             },
             "classes": {"hemorrhage": list(HEMORRHAGE_CLASSES), "location": list(LOCATIONS)},
             "preparation_version": self.preparation_version,
@@ -146,9 +140,7 @@ class _Fields:
             raise self._refuse(key, pattern.pattern if pattern else "a text", value)
         return value
 
-    def one_of(self, key: str, allowed: Sequence[str], *, absent: str | None = None) -> str:
-        if absent is not None and key not in self._value:
-            return absent
+    def one_of(self, key: str, allowed: Sequence[str]) -> str:
         value = self.text(key)
         if value not in allowed:
             raise self._refuse(key, f"one of {', '.join(allowed)}", value)
@@ -241,7 +233,6 @@ def _input_format(fields: _Fields, stride: int) -> InputFormat:
         size=size,
         mean=fields.numbers("mean", 3, -10.0, 10.0),
         std=fields.numbers("std", 3, 1e-3, 10.0),
-        views=fields.one_of("views", VIEWS, absent=VIEWS[0]),
     )
 
 

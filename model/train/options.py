@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from model.encoders import ENCODERS
-from model.manifest import VIEWS
 from model.train.settings import SCHEDULES, TrainingSettings
 
 DEFAULT = TrainingSettings()
@@ -32,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--init",
         type=Path,
         metavar="BUNDLE",
-        help="go on from this bundle: its encoder, size, views and weights; choose a lower --rate then",
+        help="go on from this bundle: its encoder, size and weights; choose a lower --rate then",
     )
     add("--device", default=None, help="cpu, cuda or cuda:N (default: a CUDA card if there is one)")
     add(
@@ -79,9 +78,6 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add("--samples", int, "slices drawn per epoch, 0: as many as there are")
     add("--seed", int, "seed of everything random")
     parser.add_argument("--schedule", choices=SCHEDULES, default=DEFAULT.schedule, help="of the rate")
-    parser.add_argument(
-        "--views", choices=VIEWS, default=DEFAULT.views, help="what the three channels of the network show"
-    )
     parser.add_argument(
         "--source-weight", action="append", default=[], type=_source_weight, metavar="SOURCE=WEIGHT",
         help="how often a source (the folder of its slices.csv) is drawn (default 1); may be repeated",

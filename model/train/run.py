@@ -102,7 +102,7 @@ def train_rows(
 
 def continued(settings: TrainingSettings, parent: Manifest) -> TrainingSettings:
     """Return the settings of a run that goes on from a parent: its encoder, and its kind of picture."""
-    return replace(settings, encoder=parent.encoder, size=parent.input.size, views=parent.input.views)
+    return replace(settings, encoder=parent.encoder, size=parent.input.size)
 
 
 def _training_data(
@@ -132,7 +132,7 @@ def input_format(settings: TrainingSettings) -> InputFormat:
     """Return the encoder's own normalization: what its pretrained weights saw."""
     hybrid = ENCODERS[settings.encoder].hybrid
     mean, std = (LITE0_MEAN, LITE0_STD) if hybrid else (IMAGENET_MEAN, IMAGENET_STD)
-    return InputFormat(size=settings.pixels, mean=mean, std=std, views=settings.views)
+    return InputFormat(size=settings.pixels, mean=mean, std=std)
 
 
 def validator(rows: Sequence[SliceRow], pictures: NDArray[np.float32], form: InputFormat) -> Validate:

@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from model.encoders import ENCODERS
-from model.manifest import VIEWS
 
 SCHEDULES = ("cosine", "constant")
 
@@ -16,7 +15,7 @@ class TrainingSettings:
     encoder: str = "hybrid_lite0_vit192"
     size: int = 160  # pixels; 0: the encoder's own
     epochs: int = 10
-    batch: int = 32
+    batch: int = 16  # twice the steps of 32 in the same time, and better on a hospital left out
     rate: float = 7.5e-4
     weight_decay: float = 0.02
     warm_up: float = 0.05  # share of all steps
@@ -30,7 +29,6 @@ class TrainingSettings:
     synthetic_bleeds: float = 0.3  # share of the bleed-free slices that get a drawn bleed
     mimics: float = 0.15  # share of all slices that get something bright that is no blood
     soft_tissue: float = 0.06  # share of the bleed-free slices that become face or neck
-    views: str = "gray"
     dropout: float = 0.1
     samples: int = 0  # per epoch; 0: as many as there are training slices
     source_weights: dict[str, float] = field(default_factory=dict)
@@ -57,7 +55,6 @@ class TrainingSettings:
             "synthetic bleeds and soft tissue together must not exceed 1: a slice becomes one or the other": (
                 self.synthetic_bleeds + self.soft_tissue <= 1
             ),
-            f"views must be one of {', '.join(VIEWS)}": self.views in VIEWS,
             "schedule must be cosine or constant": self.schedule in SCHEDULES,
             "source weights must be above 0": all(w > 0 for w in self.source_weights.values()),
         }

@@ -237,18 +237,6 @@ def test_wrong_use_is_answered_with_a_reason(tmp_path, capsys):
     assert all(word in said for word in ("multiple of 16", "batch", "ema"))
 
 
-def test_the_kind_of_picture_stays_with_the_bundle(tmp_path):
-    table = image_set(tmp_path / "drawn", subjects=SUBJECTS, slices=2, bleeding=1, boxed=True)
-
-    first = main(arguments(table, tmp_path / "first", "--views", "contrast"))
-    second = main(arguments(table, tmp_path / "second", "--init", str(tmp_path / "first")))
-
-    assert (first, second) == (0, 0)
-    for folder in ("first", "second"):
-        manifest = read_manifest(tmp_path / folder)
-        assert manifest.input.views == manifest.training["settings"]["views"] == "contrast"
-
-
 def test_bleed_free_parts_leave_out_the_bleed_and_its_neighbours(tmp_path):
     table = image_set(tmp_path / "drawn", subjects={"p0": "train", "p1": "train"}, slices=14, bleeding=4)
     rows = read_tables([table])

@@ -1,7 +1,5 @@
 """The settings of a training: which can work, and what the optimizer makes of them."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -70,7 +68,6 @@ def test_the_defaults_can_work():
         ({"mimics": 1.5}, "mimics"),
         ({"soft_tissue": -0.1}, "soft tissue"),
         ({"synthetic_bleeds": 0.7, "soft_tissue": 0.4}, "together"),
-        ({"views": "colour"}, "gray, contrast"),
         ({"schedule": "linear"}, "cosine"),
         ({"source_weights": {"a": 0.0}}, "source weights"),
     ],
@@ -81,10 +78,7 @@ def test_settings_that_cannot_work_say_so(wrong, says):
     assert says in problem
 
 
-def test_what_goes_on_from_a_bundle_keeps_its_encoder_and_its_kind_of_picture():
-    parent = tiny_manifest()
-    contrast = replace(parent, input=replace(parent.input, views="contrast"))
+def test_what_goes_on_from_a_bundle_keeps_its_encoder_and_its_size():
+    settings = continued(TrainingSettings(encoder="vit_tiny_patch16_224", size=64), tiny_manifest())
 
-    settings = continued(TrainingSettings(encoder="vit_tiny_patch16_224", views="gray"), contrast)
-
-    assert (settings.encoder, settings.size, settings.views) == (TINY, TINY_SIZE, "contrast")
+    assert (settings.encoder, settings.size) == (TINY, TINY_SIZE)
