@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.errors import ModelError
-from model.train.options import add_options, read_settings
-from model.train.run import Order, run_training
+from model.train.options import add_options, read_order, read_settings
+from model.train.run import run_training
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,17 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = read_settings(chosen)
     if problems := settings.problems():
         parser.error("; ".join(problems))
-    order = Order(
-        tables=tuple(chosen.slices),
-        out=chosen.out,
-        name=chosen.name or chosen.out.resolve().name,
-        weights=chosen.weights,
-        init=chosen.init,
-        device=chosen.device,
-        precision=chosen.precision,
-        workers=chosen.workers,
-        cache=chosen.cache,
-    )
+    order = read_order(chosen, chosen.name)
     try:
         manifest = run_training(order, settings)
     except ModelError as error:

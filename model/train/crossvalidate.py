@@ -22,7 +22,7 @@ from model.evaluate.table import write_predictions
 from model.image_set import SliceRow, read_tables
 from model.manifest import read_manifest
 from model.train.folds import deal, kinds, split_for
-from model.train.options import add_options, read_settings
+from model.train.options import add_options, read_order, read_settings
 from model.train.pooled import Fold, pooled_figures, read_fold
 from model.train.progress import write_atomically
 from model.train.ranks import Ranks
@@ -148,17 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = read_settings(chosen)
     if problems := settings.problems():
         parser.error("; ".join(problems))
-    order = Order(
-        tables=tuple(chosen.slices),
-        out=chosen.out,
-        name=chosen.out.resolve().name,
-        weights=chosen.weights,
-        init=chosen.init,
-        device=chosen.device,
-        precision=chosen.precision,
-        workers=chosen.workers,
-        cache=chosen.cache,
-    )
+    order = read_order(chosen)
     try:
         summary = run_crossvalidation(Plan(order=order, settings=settings, folds=chosen.folds))
     except ModelError as error:

@@ -50,13 +50,7 @@ def fit_operating(
     """Fit on validation rows and logits; the parent's stay where studies are too few."""
     check_validation(rows, fallback)
     if fallback is not None and too_few_to_refit(rows):
-        kept = fallback.manifest
-        return Operating(
-            temperature=kept.temperature,
-            aggregation=kept.aggregation,
-            slice_thresholds=kept.slice_thresholds,
-            study_thresholds=kept.study_thresholds,
-        )
+        return operating_of(fallback.manifest)
     known = [i for i, r in enumerate(rows) if r.hemorrhage is not None]
     labels = np.array([rows[i].hemorrhage for i in known], dtype=np.int64)
     temperature = fit_temperature(labels, logits[known])
@@ -67,6 +61,16 @@ def fit_operating(
         aggregation=aggregation,
         slice_thresholds=fit_thresholds(labels, scores.hemorrhage[known]),
         study_thresholds=study_thresholds,
+    )
+
+
+def operating_of(manifest: Manifest) -> Operating:
+    """Return what was fitted for a bundle that is there already."""
+    return Operating(
+        temperature=manifest.temperature,
+        aggregation=manifest.aggregation,
+        slice_thresholds=manifest.slice_thresholds,
+        study_thresholds=manifest.study_thresholds,
     )
 
 
@@ -136,7 +140,8 @@ def finish(
     rows = validation.rows
     weights = stored_weights(network)
     if not rows and parent is not None:
-        return write_bundle(folder, _as_the_parent(manifest, parent.manifest), weights)
+        kept = vars(operating_of(parent.manifest))
+        return write_bundle(folder, replace(manifest, heat_map=parent.manifest.heat_map, **kept), weights)
     write_bundle(folder, manifest, weights)
     stored = load_bundle(folder).network
     raw = score_pictures(stored, validation.pictures, form, 1.0)
@@ -154,25 +159,10 @@ def finish(
     final = replace(
         manifest,
         heat_map=shows_bleeds(shown, parent),
-        temperature=operating.temperature,
-        aggregation=operating.aggregation,
-        slice_thresholds=operating.slice_thresholds,
-        study_thresholds=operating.study_thresholds,
         metrics={"validation": measured},
+        **vars(operating),
     )
     return write_bundle(folder, final, weights)
-
-
-def _as_the_parent(manifest: Manifest, parent: Manifest) -> Manifest:
-    """Take over all that is fitted on validation where there is none."""
-    return replace(
-        manifest,
-        heat_map=parent.heat_map,
-        temperature=parent.temperature,
-        aggregation=parent.aggregation,
-        slice_thresholds=parent.slice_thresholds,
-        study_thresholds=parent.study_thresholds,
-    )
 
 
 def peaks(evidence: NDArray[np.float32], frames: Frames) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from model.encoders import ENCODERS
+from model.train.run import Order
 from model.train.settings import SCHEDULES, TrainingSettings
 
 DEFAULT = TrainingSettings()
@@ -94,3 +95,18 @@ def read_settings(chosen: argparse.Namespace) -> TrainingSettings:
     names = set(TrainingSettings.__dataclass_fields__) - {"source_weights"}
     values = {name: getattr(chosen, name) for name in names}
     return TrainingSettings(source_weights=dict(chosen.source_weight), **values)
+
+
+def read_order(chosen: argparse.Namespace, name: str | None = None) -> Order:
+    """Return what the arguments ask for beside the settings; without a name the folder's is the bundle's."""
+    return Order(
+        tables=tuple(chosen.slices),
+        out=chosen.out,
+        name=name or chosen.out.resolve().name,
+        weights=chosen.weights,
+        init=chosen.init,
+        device=chosen.device,
+        precision=chosen.precision,
+        workers=chosen.workers,
+        cache=chosen.cache,
+    )

@@ -187,7 +187,7 @@ def _streak(picture: Picture, brain: Mask, random: Generator) -> Picture:
 def draw_soft_tissue(picture: Picture, random: Generator) -> Picture:
     """Refill a head's outline with muscle, fat, bone and air: a slice of face or neck, without brain."""
     outline = ndimage.binary_fill_holes(picture > OUTLINE)
-    if outline is None or outline.sum() < SMALLEST_BRAIN * outline.size:
+    if outline.sum() < SMALLEST_BRAIN * outline.size:
         return picture
     side = picture.shape[0]
     fields = [
