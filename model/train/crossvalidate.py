@@ -24,10 +24,10 @@ from model.manifest import read_manifest
 from model.train.folds import deal, kinds, split_for
 from model.train.options import add_options, read_order, read_settings
 from model.train.pooled import Fold, pooled_figures, read_fold
-from model.train.progress import write_atomically
 from model.train.ranks import Ranks
 from model.train.run import Order, fingerprint, train_rows
 from model.train.settings import TrainingSettings
+from model.whole_file import write_atomically
 
 PLAN = "crossvalidation.json"
 

@@ -11,6 +11,8 @@ from typing import Self
 import rich.progress
 from rich.console import Console
 
+from model.whole_file import write_atomically
+
 EVERY_S = 2.0
 CURVE_COLUMNS = ("epoch", "training_loss", "validation_loss", "validation_auc", "rate", "seconds")
 
@@ -86,10 +88,3 @@ def read_curves(folder: Path) -> list[dict[str, float]]:
     """Read curves.csv again."""
     with (folder / "curves.csv").open(newline="") as stream:
         return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new one, never a part."""
-    partial = file.with_name(file.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)

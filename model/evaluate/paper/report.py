@@ -9,8 +9,9 @@ from typing import Any
 from model.evaluate.paper.metrics import KEYS, accuracy_intervals, dual_figures
 from model.evaluate.paper.plan import Plan
 from model.evaluate.paper.recipe import Case, Recipe
-from model.evaluate.paper.results import Result, write_whole
+from model.evaluate.paper.results import Result
 from model.evaluate.paper.tables import Judged, Table, table_1, table_2, table_3, table_4
+from model.whole_file import write_atomically
 
 SCHEMA = 1
 INTRODUCTION = """# The paper's tables, and the same with patients kept apart
@@ -52,14 +53,14 @@ def write_tables(out: Path, recipe: Recipe, plan: Plan, results: Mapping[Case, R
     tables = [table_1(plan), table_2(recipe), table_3(judged), table_4(judged)]
     line = header_line(recipe)
     text = "\n".join([INTRODUCTION, *(_markdown(table, line) for table in tables), NOTES])
-    write_whole(out / "tables.md", text)
+    write_atomically(out / "tables.md", text)
     facts = {
         "schema": SCHEMA,
         "header": recipe.header(),
         **{f"table{n}": asdict(table) for n, table in enumerate(tables, start=1)},
         "runs": {case.name: _run(results[case], judged[case]) for case in results},
     }
-    write_whole(out / "tables.json", json.dumps(facts, indent=1, allow_nan=False) + "\n")
+    write_atomically(out / "tables.json", json.dumps(facts, indent=1, allow_nan=False) + "\n")
 
 
 def header_line(recipe: Recipe) -> str:

@@ -16,6 +16,7 @@ from model.evaluate.paper.training import IGNORED, Point
 from model.image_set import SliceRow
 from model.manifest import LOCATIONS
 from model.statistics import Labels
+from model.whole_file import write_atomically
 
 SCHEMA = 1
 OUTPUTS = (*LOCATIONS, "none")
@@ -63,7 +64,7 @@ def write_result(
         ):
             labels = [row.source, row.path, row.subject, row.hemorrhage, row.location or ""]
             writer.writerow([*labels, f"{present:.8g}", *(f"{p:.8g}" for p in places)])
-    write_whole(folder / "result.json", json.dumps({"schema": SCHEMA, **facts}, indent=1) + "\n")
+    write_atomically(folder / "result.json", json.dumps({"schema": SCHEMA, **facts}, indent=1) + "\n")
 
 
 def read_result(out: Path, case: Case, fingerprint: str) -> Result | None:
@@ -103,10 +104,3 @@ def read_predictions(file: Path) -> tuple[Scores, Labels]:
         location_probability=np.array([[float(line[p]) for p in places] for line in lines]),
     )
     return scores, np.array([people[line["source"], line["subject"]] for line in lines])
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new one, never a part."""
-    partial = file.with_name(file.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
