@@ -34,7 +34,7 @@ def summarize(
         "subjects": len({r.person for r in rows}),
         "slice": detection(by_slice, slice_thresholds, prevalence),
         "subject": subject | exact_intervals(subject["counts"]),
-        "location": _location(studies, answers, slice_thresholds.low),
+        "location": location_figures(*locations_of(studies, answers, slice_thresholds.low)),
         "calibration": {**calibration(by_slice), "subject": calibration(by_subject)},
         "prevalence": {
             "stated": prevalence,
@@ -77,13 +77,13 @@ def _share(labels: Labels) -> float | None:
     return float(labels.mean()) if len(labels) else None
 
 
-def _location(studies: Sequence[Study], answers: Answers, threshold: float) -> Figures | None:
-    truth, predicted = locations_of(studies, answers, threshold)
+def location_figures(truth: Labels, predicted: Labels) -> Figures | None:
+    """Return how well the locations (N,) of bleeding subjects were told; None without any."""
     if len(truth) == 0:
         return None
 
     def drawn(rows: NDArray[np.intp]) -> dict[str, float | None]:
-        return _location_figures(truth[rows], predicted[rows])
+        return _recalls(truth[rows], predicted[rows])
 
     everyone = np.arange(len(truth))
     figures = with_intervals(drawn(everyone), bootstrap_intervals(drawn, everyone))
@@ -97,7 +97,7 @@ def _location(studies: Sequence[Study], answers: Answers, threshold: float) -> F
     }
 
 
-def _location_figures(truth: Labels, predicted: Labels) -> dict[str, float | None]:
+def _recalls(truth: Labels, predicted: Labels) -> dict[str, float | None]:
     counts = confusion(truth, predicted, len(LOCATIONS))
     recall = {
         place: float(counts[n, n] / counts[n].sum()) if counts[n].sum() else None

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.errors import ImageSetError
 from model.image_set import Box, SliceRow, read_picture
 from model.prepare import prepare
 from model.prepare_many import prepare_many
@@ -68,8 +69,16 @@ def prepared_boxes(boxes: Sequence[Box], frame: NDArray[np.float32]) -> list[Box
 
 def _fingerprint(rows: Sequence[SliceRow], size: int) -> str:
     """Hash what decides the prepared pictures: the code, and the files by their size and time."""
-    stats = [(row.path, *(lambda s: (s.st_size, s.st_mtime_ns))(row.file.stat())) for row in rows]
+    stats = [(row.path, *_size_and_time(row.file)) for row in rows]
     return hashlib.sha256(json.dumps([PREPARATION_VERSION, size, stats]).encode()).hexdigest()[:16]
+
+
+def _size_and_time(file: Path) -> tuple[int, int]:
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise ImageSetError(f"{file.name}: cannot be read: {error.strerror}") from error
+    return found.st_size, found.st_mtime_ns
 
 
 def _load(file: Path | None) -> PreparedSlices | None:

@@ -1,6 +1,6 @@
 """The figures of all folds together: each subject counts once, as its own fold's bundle answered."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from model.evaluate.measures import Cases, Figures
 from model.evaluate.studies import locations_of, subjects
-from model.evaluate.summary import slice_cases, subject_cases
+from model.evaluate.summary import location_figures, slice_cases, subject_cases
 from model.evaluate.table import Predictions, read_predictions
 from model.image_set import SliceRow
-from model.manifest import LOCATIONS, Manifest, read_manifest
-from model.statistics import Labels, auc, balanced_accuracy, bootstrap_interval, confusion
+from model.manifest import Manifest, read_manifest
+from model.statistics import auc, bootstrap_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ def pooled_figures(folds: Sequence[Fold]) -> Figures:
         "subjects": len({row.person for fold in folds for row in fold.rows}),
         "slice": _area(of_slices),
         "subject": _area(of_subjects),
-        "location": _location(folds),
+        "location": _locations(folds),
     }
 
 
@@ -67,31 +67,17 @@ def _area(cases: Cases) -> Figures:
     def drawn(rows: NDArray[np.intp]) -> float | None:
         return auc(cases.labels[rows], cases.scores[rows])
 
-    return {"auc": drawn(np.arange(len(cases.labels))), "auc_ci": _interval(drawn, cases.people)}
+    interval = bootstrap_interval(drawn, cases.people)
+    return {
+        "auc": drawn(np.arange(len(cases.labels))),
+        "auc_ci": None if interval is None else list(interval),
+    }
 
 
-def _location(folds: Sequence[Fold]) -> Figures | None:
+def _locations(folds: Sequence[Fold]) -> Figures | None:
     pairs = [
         locations_of(subjects(fold.rows), fold.predictions, fold.manifest.slice_thresholds.low)
         for fold in folds
     ]
     truth, predicted = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    if len(truth) == 0:
-        return None
-
-    def drawn(rows: NDArray[np.intp]) -> float | None:
-        return balanced_accuracy(truth[rows], predicted[rows], len(LOCATIONS))
-
-    everyone = np.arange(len(truth))
-    return {
-        "balanced_accuracy": drawn(everyone),
-        "ci": _interval(drawn, everyone),
-        "confusion": confusion(truth, predicted, len(LOCATIONS)).tolist(),
-        "classes": list(LOCATIONS),
-        "subjects": len(truth),
-    }
-
-
-def _interval(drawn: Callable[[NDArray[np.intp]], float | None], people: Labels) -> list[float] | None:
-    found = bootstrap_interval(drawn, people)
-    return None if found is None else list(found)
+    return location_figures(truth, predicted)

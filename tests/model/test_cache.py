@@ -7,6 +7,7 @@ import pytest
 from model_builders import PICTURE_SIZE, SPOT, image_set
 from PIL import Image
 
+from model.errors import ImageSetError
 from model.image_set import read_slices
 from model.prepare import prepare
 from model.train import cache
@@ -97,3 +98,9 @@ def test_where_no_head_is_found_there_are_no_boxes(tmp_path, rows):
 
     assert found.pictures.max() == 0
     assert prepared_boxes(rows[2].boxes, found.frames[0]) == []
+
+
+def test_a_picture_that_is_missing_is_named_although_slices_are_kept(tmp_path, rows):
+    rows[3].file.unlink()
+    with pytest.raises(ImageSetError, match=rows[3].file.name):
+        prepare_all(rows, 32, workers=1, folder=tmp_path / "kept")
