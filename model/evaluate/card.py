@@ -17,17 +17,27 @@ from model.manifest import Manifest, bundle_sha256, read_manifest
 
 TEMPLATE = Path(__file__).with_name("card.md")
 VALIDATION = "validation (thresholds and temperature were fitted here)"
-OVERVIEW = (
-    ("AUC, slices", "slice", "auc"),
-    ("AUC, subjects", "subject", "auc"),
-    ("Sensitivity, subjects", "subject", "sensitivity"),
-    ("Specificity, subjects", "subject", "specificity"),
+OVERVIEW = (  # of what, which figure, and its interval
+    ("AUC, slices", "slice", "auc", "auc_ci"),
+    ("AUC, subjects", "subject", "auc", "auc_ci"),
+    ("Sensitivity, subjects", "subject", "sensitivity", "sensitivity_ci"),
+    ("Specificity, subjects", "subject", "specificity", "specificity_ci"),
+    ("Location, balanced accuracy", "location", "balanced_accuracy", "ci"),
 )
+MEASURED = frozenset({"slice", "subject", "location"})
+"""What every summary holds, that of a cross-validation too."""
+WHOLE = MEASURED | {"calibration", "thresholds"}
+"""What a section of its own needs besides."""
 Summary = Mapping[str, Any]
 
 
-def card(manifest: Manifest, sha256: str, evaluations: Mapping[str, Summary]) -> str:
-    """Return the card's Markdown; `evaluations` maps the reader's names to summaries."""
+def card(
+    manifest: Manifest, sha256: str, evaluations: Mapping[str, Summary], also: Mapping[str, Summary]
+) -> str:
+    """Return the card's Markdown; `evaluations` maps the reader's names to summaries, as does `also`.
+
+    Those of `also` stand in the table of all alone: other seeds, and cross-validations.
+    """
     training = manifest.training
     shown = _with_validation(manifest, evaluations)
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
@@ -40,7 +50,7 @@ def card(manifest: Manifest, sha256: str, evaluations: Mapping[str, Summary]) ->
         prevalence=f"{manifest.prevalence_in_training:.0%}",
         seed=training["seed"],
         licence=manifest.licence,
-        overview=_overview(shown),
+        overview=_overview({**shown, **also}),
         evaluations="\n\n".join(_section(name, found, sha256) for name, found in shown.items()),
     )
 
@@ -67,16 +77,19 @@ def _facts(manifest: Manifest, sha256: str) -> str:
 
 
 def _overview(evaluations: Mapping[str, Summary]) -> str:
-    head = ["| evaluation |" + "".join(f" {name} |" for name, _, _ in OVERVIEW), "|---" * 5 + "|"]
+    head = [
+        "| evaluation |" + "".join(f" {name} |" for name, *_ in OVERVIEW),
+        "|---" * (1 + len(OVERVIEW)) + "|",
+    ]
     rows = [
-        f"| {name} |" + "".join(f" {_figure(found[level], key)} |" for _, level, key in OVERVIEW)
+        f"| {name} |" + "".join(f" {_figure(found.get(of) or {}, *keys)} |" for _, of, *keys in OVERVIEW)
         for name, found in evaluations.items()
     ]
     return "\n".join([*head, *rows])
 
 
-def _figure(figures: Mapping[str, Any], key: str) -> str:
-    return with_interval(figures[key], figures.get(f"{key}_ci"))
+def _figure(figures: Mapping[str, Any], key: str, interval: str) -> str:
+    return with_interval(figures.get(key), figures.get(interval))
 
 
 def _section(name: str, summary: Summary, sha256: str) -> str:
@@ -101,13 +114,13 @@ def _section(name: str, summary: Summary, sha256: str) -> str:
     )
 
 
-def read_evaluation(folder: Path) -> Summary:
-    """Read the summary.json of an evaluation's folder; raises ImageSetError."""
+def read_evaluation(folder: Path, parts: frozenset[str] = WHOLE) -> Summary:
+    """Read the summary.json of an evaluation's folder, that must hold these parts; raises ImageSetError."""
     try:
         found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ImageSetError(f"{folder}: expected a readable summary.json: {error}") from error
-    if not isinstance(found, dict) or not {"slice", "subject", "calibration", "thresholds"} <= found.keys():
+    if not isinstance(found, dict) or not parts <= found.keys():
         raise ImageSetError(f"{folder}: summary.json is not one of model.evaluate")
     return found
 
@@ -132,6 +145,15 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME=DIR",
         help="what was evaluated, in words, and the folder that model.evaluate wrote; may be repeated",
     )
+    add(
+        "--also",
+        type=_named,
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="as --evaluation, but in the table of all alone: another seed, or what "
+        "model.train.crossvalidate wrote; may be repeated",
+    )
     add("--out", type=Path, required=True, metavar="FILE", help="the card to write, as CARD.md")
     return parser
 
@@ -141,7 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = build_parser().parse_args(arguments)
     try:
         evaluations = {name: read_evaluation(folder) for name, folder in chosen.evaluation}
-        text = card(read_manifest(chosen.bundle), bundle_sha256(chosen.bundle), evaluations)
+        also = {name: read_evaluation(folder, MEASURED) for name, folder in chosen.also}
+        text = card(read_manifest(chosen.bundle), bundle_sha256(chosen.bundle), evaluations, also)
         chosen.out.write_text(text, encoding="utf-8")
     except (ModelError, OSError) as error:
         sys.stderr.write(f"model.evaluate.card: {error}\n")

@@ -54,9 +54,29 @@ def test_a_figure_of_another_bundle_is_said_to_be_one(evaluated):
         "bundle": "left-out",
     }
 
-    written = card(read_manifest(bundle), bundle_sha256(bundle), {"left out": summary})
+    written = card(read_manifest(bundle), bundle_sha256(bundle), {"left out": summary}, {})
 
     assert "Measured on another bundle, `left-out`." in written
+
+
+def test_a_cross_validation_stands_in_the_table_of_all_alone(tmp_path, evaluated):
+    bundle, _ = evaluated
+    summary = {
+        "slice": {"auc": 0.9, "auc_ci": None},
+        "subject": {"auc": 0.95, "auc_ci": [0.91, 0.98]},
+        "location": {"balanced_accuracy": 0.86, "ci": [0.79, 0.92]},
+    }
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+
+    done = main(
+        ["--bundle", str(bundle), "--also", f"five folds={tmp_path}", "--out", str(tmp_path / "CARD.md")]
+    )
+
+    written = (tmp_path / "CARD.md").read_text()
+    cells = ("0.900", "0.950 (0.910 to 0.980)", "not measured", "not measured", "0.860 (0.790 to 0.920)")
+    assert done == 0
+    assert " | ".join(("| five folds", *cells)) in written
+    assert "### Five folds" not in written
 
 
 def test_the_validation_figures_of_the_manifest_are_shown_without_an_audit(evaluated):
@@ -64,7 +84,7 @@ def test_the_validation_figures_of_the_manifest_are_shown_without_an_audit(evalu
     summary = json.loads((out / "summary.json").read_text())
     del summary["audit"]
 
-    written = card(tiny_manifest(metrics={"validation": summary}), "0" * 64, {})
+    written = card(tiny_manifest(metrics={"validation": summary}), "0" * 64, {}, {})
 
     assert "### Validation (thresholds and temperature were fitted here)" in written
     assert "No shortcut audit was made" in written
