@@ -22,6 +22,7 @@ Map = NDArray[np.float32]
 
 PATIENT_LABEL = 0.92
 """Probability that a slice bleeds whose label is its patient's: a doctor chose it, but did not mark it."""
+RAREST = 0.05  # share of a location below which it is not taken for rarer: few slices teach little
 SURE_PART = 0.75  # of a box, about its center: the ellipse that surely holds blood
 DOUBTFUL_PART = 1.15  # of a box: what lies outside surely holds none
 
@@ -49,6 +50,17 @@ class TrainingData:
     location: Tensor
     boxes: list[list[Box] | None]
     weights: NDArray[np.float64]
+
+    def location_prior(self) -> Tensor:
+        """Return how often each location (3,) is drawn among located bleeds, at least RAREST.
+
+        One that no slice has counts as 1: what was never seen must not be answered more often.
+        """
+        located = (self.hemorrhage > 0.5) & (self.location != IGNORED)
+        drawn = torch.from_numpy(self.weights)[located]
+        mass = torch.bincount(self.location[located], drawn, minlength=len(LOCATIONS)).float()
+        share = (mass / mass.sum().clamp(min=1e-12)).clamp(min=RAREST)
+        return torch.where(mass > 0, share, 1.0)
 
     def slice(self, row: int, settings: TrainingSettings, random: Generator) -> Batch:
         """Return one slice, perhaps drawn upon."""

@@ -52,6 +52,7 @@ class Trainer:
         self.network, self.average = network, deepcopy(network).eval()
         self._data, self._settings, self._run = data, settings, run
         self._device = next(network.parameters()).device
+        self._location_prior = data.location_prior().to(self._device)
         self._optimizer = build_optimizer(network, settings)
         if run.ranks.world > settings.batch:
             raise TrainingError(f"a batch of {settings.batch} is too small for {run.ranks.world} processes")
@@ -153,6 +154,7 @@ class Trainer:
             held.hemorrhage,
             held.location,
             cases=cases,
+            location_prior=self._location_prior,
             location_weight=settings.location_weight,
             label_smoothing=settings.label_smoothing,
         )

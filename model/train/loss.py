@@ -27,17 +27,23 @@ def dual_loss(
     location: Tensor,
     *,
     cases: Cases = at_least_one,
+    location_prior: Tensor | None = None,
     location_weight: float = 1.0,
     label_smoothing: float = 0.0,
 ) -> Tensor:
     """Return the loss of hemorrhage logits (B, 2) and location logits (B, 3).
 
     `hemorrhage` (B,) is the probability of a bleed that the label stands for, NaN where there is none;
-    `location` (B,) holds class numbers or IGNORED; a location without a bleed is ignored.
+    `location` (B,) holds class numbers or IGNORED; a location without a bleed is ignored. `location_prior`
+    (3,): how often each location is drawn. It is added to what the network says, so that the network need not
+    learn it, and answers as if all locations were equally frequent (Menon et al. 2021, logit adjustment).
     """
     known = torch.where(hemorrhage > 0.5, location, IGNORED)
+    said = logits.location.float()
+    if location_prior is not None:
+        said = said + location_prior.log()
     total = F.cross_entropy(
-        logits.location.float(), known, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
+        said, known, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
     )
     located = total / cases((known != IGNORED).sum())
     return _hemorrhage_loss(logits.hemorrhage, hemorrhage, label_smoothing, cases) + location_weight * located

@@ -12,7 +12,7 @@ from model.network import Logits
 from model.prepare import prepare
 from model.train.augment import Augmentation, augment
 from model.train.cache import PreparedSlices
-from model.train.data import PATIENT_LABEL, patient_labelled, pixel_maps, training_data
+from model.train.data import PATIENT_LABEL, TrainingData, patient_labelled, pixel_maps, training_data
 from model.train.feed import DrawnSlices, batches, places
 from model.train.loss import IGNORED, dual_loss, evidence_loss
 from model.train.sampler import epoch_order, sampling_weights
@@ -257,6 +257,28 @@ def test_the_location_is_learned_from_bleeding_slices_only():
 
     assert (said.location.grad.abs().sum(dim=1) > 0).tolist() == [False, False, True, False]
     assert (said.hemorrhage.grad.abs().sum(dim=1) > 0).tolist() == [True, True, True, False]
+
+
+def test_a_network_need_not_learn_how_often_a_location_is_drawn():
+    prior = torch.tensor([0.7, 0.2, 0.1])
+    says_nothing = Logits(torch.zeros(10, 2), torch.zeros(10, 3, requires_grad=True), torch.zeros(10, 4, 4))
+    as_often_as_drawn = torch.tensor([0] * 7 + [1] * 2 + [2])
+
+    dual_loss(says_nothing, torch.ones(10), as_often_as_drawn, location_prior=prior).backward()
+
+    assert torch.allclose(says_nothing.location.grad.sum(dim=0), torch.zeros(3), atol=1e-6)
+
+
+def test_the_prior_of_locations_is_that_of_the_slices_that_are_drawn():
+    known = {"hemorrhage": torch.tensor([1.0, PATIENT_LABEL, 0.0, 1.0]), "boxes": [None] * 4}
+    data = TrainingData(
+        pictures=np.zeros((4, 8, 8), np.uint8),
+        location=torch.tensor([0, 2, 1, IGNORED]),
+        weights=np.array([0.3, 0.1, 0.4, 0.2]),
+        **known,
+    )
+
+    assert torch.allclose(data.location_prior(), torch.tensor([0.75, 1.0, 0.25]))  # lobar: never seen
 
 
 def test_a_batch_without_any_label_has_no_loss_and_no_nan():
