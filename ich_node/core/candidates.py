@@ -5,21 +5,27 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ich_node.core.claims import is_reformat
 from ich_node.core.geometry import Geometry, levels, measure, stack
 from ich_node.core.instances import (
     CT_IMAGE_CLASSES,
+    SAME_COSINE,
     SECONDARY_CAPTURE_CLASSES,
     InstanceFacts,
-    Orientation,
+    is_near,
 )
+from ich_node.core.passes import passes_of
 from ich_node.vocabulary import Reason
 
-_SAME_COSINE = 0.01  # about half a degree: rounding, not another plane
+_SAME_SPACING_MM = 0.002  # a millimeter over the field: rounding, not another field of view
 _LOCALIZER_WORDS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW", "SCANOGRAM"})
 _DERIVED_WORDS = (
     *("MPR", "REFORMAT", "RESAMPLED", "MIP", "MINIP", "MAXIMUM", "MINIMUM", "PROJECTION", "VOLREN", "VRT"),
     *("SSD", "3D", "PERFUSION", "SUBTRACT", "SCREEN", "DOSE", "REF_SURVIEW", "FUSED", "OVERLAY"),
 )
+
+
+Numbers = tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +67,14 @@ def _number(value: int | None) -> float:
 
 
 def _split(series: Sequence[InstanceFacts], rejected: set[str]) -> list[Part]:
-    planes = _representatives(fact.orientation for fact in series)
     groups: dict[tuple[object, ...], list[InstanceFacts]] = defaultdict(list)
-    for fact in series:
-        spacing = fact.pixel_spacing and tuple(round(length, 3) for length in fact.pixel_spacing)
-        likeness = (fact.kernel, fact.rows, fact.columns, spacing, planes.get(fact.orientation))
-        groups[(_fate(fact, rejected), *likeness)].append(fact)
+    for fact, plane in zip(series, _planes(series), strict=True):
+        groups[(_fate(fact, rejected), fact.kernel, plane)].append(fact)
     found = [
         (_fate(group[0], rejected), number, instances)
         for group in groups.values()
-        for number, instances in enumerate(passes_of(group))
+        for volume in _fields_of_view(group)
+        for number, instances in enumerate(passes_of(volume))
     ]
     found.sort(key=lambda part: (-len(part[2]), part[2][0].sop_instance_uid))
     return [
@@ -85,17 +89,51 @@ def _split(series: Sequence[InstanceFacts], rejected: set[str]) -> list[Part]:
     ]
 
 
-def _representatives(orientations: Iterable[Orientation | None]) -> dict[Orientation | None, Orientation]:
-    """Map each orientation to the first that is like it, so that rounding does not split a series."""
-    chosen: dict[Orientation | None, Orientation] = {}
-    for orientation in sorted({one for one in orientations if one is not None}):
-        alike = (
-            one
-            for one in chosen.values()
-            if all(abs(a - b) < _SAME_COSINE for a, b in zip(one, orientation, strict=True))
-        )
-        chosen[orientation] = next(alike, orientation)
+def _planes(series: Sequence[InstanceFacts]) -> list[Numbers | None]:
+    """Name the plane of each image; one that tells none is of the only plane there is.
+
+    On its own it would vanish from a series that looks whole without it.
+    """
+    alike = _representatives((fact.orientation for fact in series), SAME_COSINE)
+    planes = set(alike.values()) - {None}
+    only = planes.pop() if len(planes) == 1 else None
+    return [alike[fact.orientation] or only for fact in series]
+
+
+def _representatives(
+    values: Iterable[Numbers | None], tolerance: float
+) -> dict[Numbers | None, Numbers | None]:
+    """Map each value to the first that is like it, so that rounding does not split a series."""
+    chosen: dict[Numbers | None, Numbers | None] = {None: None}
+    for value in sorted({one for one in values if one is not None}):
+        alike = (one for one in chosen.values() if one is not None and is_near(one, value, tolerance))
+        chosen[value] = next(alike, value)
     return chosen
+
+
+def matrices_of(facts: Sequence[InstanceFacts]) -> list[list[InstanceFacts]]:
+    """Gather the instances whose pixels are of one grid: rows, columns and spacing."""
+    spacings = _representatives((fact.pixel_spacing for fact in facts), _SAME_SPACING_MM)
+    grids: dict[tuple[object, ...], list[InstanceFacts]] = defaultdict(list)
+    for fact in facts:
+        grids[(fact.rows, fact.columns, spacings[fact.pixel_spacing])].append(fact)
+    return list(grids.values())
+
+
+def _fields_of_view(group: list[InstanceFacts]) -> list[list[InstanceFacts]]:
+    """Split what was reconstructed in several grids, only where they lie in the same place.
+
+    Where they do not, each is a part of one volume, which nobody may read as if it were the whole.
+    """
+    grids, orientation = matrices_of(group), group[0].orientation
+    if len(grids) == 1 or orientation is None:
+        return [group]
+    grid_of = {fact.sop_instance_uid: number for number, grid in enumerate(grids) for fact in grid}
+    mixed = (
+        len({grid_of[one.sop_instance_uid] for one in level}) > 1
+        for level in levels(stack(group, orientation))
+    )
+    return grids if any(mixed) else [group]
 
 
 def _fate(fact: InstanceFacts, rejected: set[str]) -> frozenset[Reason]:
@@ -128,44 +166,11 @@ def is_derived(fact: InstanceFacts) -> bool:
     """
     if any(word in value for value in fact.image_type[2:] for word in _DERIVED_WORDS):
         return True
+    if fact.image_type[:1] == ("ORIGINAL",):
+        return False
+    if is_reformat(fact.series_description):
+        return True
     if fact.image_type[:1] != ("DERIVED",):
         return False
     averaged = fact.image_type[1:3] == ("PRIMARY", "AXIAL")
     return not (averaged or (fact.compression.lossy and fact.image_type[1:2] == ("PRIMARY",)))
-
-
-def passes_of(group: Sequence[InstanceFacts]) -> list[list[InstanceFacts]]:
-    """Split one stack into passes of the scanner, only where positions collide.
-
-    AcquisitionNumber, then time, tell passes apart; where a maker counts acquisitions within one volume none
-    of its slices collide, and it stays whole. What still collides are duplicates, judged by their pixels.
-    """
-    orientation = group[0].orientation
-    if orientation is None or not _collide(group, orientation):
-        return [list(group)]
-    shots: dict[tuple[float, float], list[InstanceFacts]] = defaultdict(list)
-    for fact in group:
-        shots[(_number(fact.acquisition_number), _time(fact))].append(fact)
-    passes: list[list[InstanceFacts]] = []
-    for shot in sorted(shots):
-        free = (one for one in passes if not _collide_between(one, shots[shot], orientation))
-        home = next(free, None)
-        if home is None:
-            passes.append(list(shots[shot]))
-        else:
-            home.extend(shots[shot])
-    return [sorted(one, key=_fixed_order) for one in passes]
-
-
-def _time(fact: InstanceFacts) -> float:
-    return math.inf if fact.acquisition_time_s is None else fact.acquisition_time_s
-
-
-def _collide(facts: Sequence[InstanceFacts], orientation: Orientation) -> bool:
-    return any(len(level) > 1 for level in levels(stack(facts, orientation)))
-
-
-def _collide_between(one: list[InstanceFacts], other: list[InstanceFacts], orientation: Orientation) -> bool:
-    ours = {fact.sop_instance_uid for fact in one}
-    together = levels(stack([*one, *other], orientation))
-    return any(len({slice_.sop_instance_uid in ours for slice_ in level}) > 1 for level in together)

@@ -79,14 +79,15 @@ _NO_AGENT = frozenset(
     | {"unknown"}
 )
 _ENHANCED = re.compile(
-    r"\b(cta|ctp|ctv|angio\w*|perfusion|post\s?(contrast|kontrast|contraste)|arterial|arteriell|venous|venos|"
-    r"with\s(iv\s)?contrast|w\s(iv\s)?contrast|avec\s(injection|contraste|pdc)|injecte|con\scontraste|mit\skm|"
-    r"enhanced|\d+\s?cc)\b"
+    r"\b(cta|ctp|ctv|angio\w*|perfusion|post(contrast|kontrast)\w*|arterial|arteriell|venous|venos|injecte|"
+    r"enhanced|\d+\s?cc|(with|w|post|after|mit|nach|avec|apres|con|com|dopo|met)\s(iv\s)?"
+    r"(con|contrast\w*|kontrast\w*|km|mdc|pdc|injection))\b"
 )
 _NOT_ENHANCED = re.compile(
     r"\b(un|non?\s?|pre\s?)(enhanced|contrast\w*)|\b(noncon|wo|w\so|no|non|without|sans|sin|senza|sem|ohne|kein\w*)\b"
 )
 _PLUS = re.compile(r"(?<![a-z])(c\s*\+|\+\s*c|km\s*\+|\+\s*km)(?![a-z])")
+_REFORMAT_WORDS = re.compile(r"\b(mip|minip|mpr|vrt|3d|reformat\w*|reformation\w*)\b")
 _BONE_WORDS = re.compile(r"\b(bone\w*|knochen\w*|osseux|hueso|oseo|osso|bot|kosc\w*)\b")
 
 _TOSHIBA_CANON = re.compile(r"^FC(\d{2})")
@@ -116,9 +117,21 @@ def _claim_of(text: str) -> Claim | None:
     return Claim.SILENT if head else None
 
 
-def body_claim(series_words: str, study_words: str) -> Claim:
-    """Weigh the words: those of the series first, those of the study where the series says nothing."""
-    return _claim_of(series_words) or _claim_of(study_words) or Claim.SILENT
+def body_claim(series_words: str, study_words: str, *, body_part: str = "") -> Claim:
+    """Weigh the words: those of the series first, those of the study where the series says nothing.
+
+    BodyPartExamined is a default of the protocol more often than a look at the patient: alone it decides
+    nothing against the words.
+    """
+    tag, series, study = (_claim_of(words) for words in (body_part, series_words, study_words))
+    told = {tag, series} if series else {tag, study} - {Claim.SILENT}
+    told -= {None}
+    return told.pop() or Claim.SILENT if len(told) == 1 else Claim.SILENT
+
+
+def is_reformat(series_words: str) -> bool:
+    """Say whether words tell of a reformat or a projection."""
+    return bool(_REFORMAT_WORDS.search(fold(series_words)))
 
 
 def has_contrast(agent: str, series_words: str) -> bool:

@@ -14,7 +14,6 @@ _NEIGHBOURS = 3  # steps on either side that make the local median
 _UNEVEN = 0.2  # steps that differ by more of their median have no common spacing
 _PLANE_ANGLE_DEG = 36.0  # gantries tilt up to 30 degrees; halfway to the next plane nothing is axial
 _SIDEWAYS_MM = 3.0  # a slice this far off the line of the others contradicts them
-_TILT_NOISE_DEG = 0.5  # rounding of positions looks like less than this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +89,11 @@ def stack(facts: Sequence[InstanceFacts], orientation: Orientation) -> list[Slic
     return sorted(slices, key=lambda one: (one.distance_mm, one.sop_instance_uid, one.frame))
 
 
-def levels(slices: Sequence[Slice]) -> list[list[Slice]]:
+def levels(slices: Sequence[Slice], *, within_mm: float = SAME_POSITION_MM) -> list[list[Slice]]:
     """Gather ordered slices that lie at the same place; a level of several holds duplicates."""
     gathered: list[list[Slice]] = []
     for one in slices:
-        if gathered and one.distance_mm - gathered[-1][0].distance_mm < SAME_POSITION_MM:
+        if gathered and one.distance_mm - gathered[-1][0].distance_mm < within_mm:
             gathered[-1].append(one)
         else:
             gathered.append([one])
@@ -139,27 +138,24 @@ def _angle_deg(a: Vector, b: Vector) -> float:
     return math.degrees(math.acos(min(1.0, abs(dot(a, b)) / lengths))) if lengths else 0.0
 
 
-def _tilt_deg(slices: Sequence[Slice], orientation: Orientation, tag_deg: float | None) -> float:
-    """Measure the tilt of the gantry: between normal and table where several slices tell it, else as the tag
-    or the orientation say. The sign of the tag varies between makers, so only the size is kept.
+def _tilt_deg(slices: Sequence[Slice], orientation: Orientation) -> float:
+    """Measure the tilt of the gantry: between the normal and the way of the table, for one axial slice the
+    upright. GantryDetectorTilt is not asked: makers differ in its sign, some write 0, and volumes that were
+    straightened keep it.
     """
     normal = normal_of(orientation)
-    upright: Vector = (0.0, 0.0, 1.0)
     if len(slices) > 1:
-        sheared = _angle_deg(normal, _minus(slices[-1].position, slices[0].position))
-        if sheared >= _TILT_NOISE_DEG or _angle_deg(normal, upright) >= _TILT_NOISE_DEG:
-            return sheared
-    if plane_of(orientation) != "axial":
-        return 0.0
-    return abs(tag_deg) if tag_deg else _angle_deg(normal, upright)
+        return _angle_deg(normal, _minus(slices[-1].position, slices[0].position))
+    return _angle_deg(normal, (0.0, 0.0, 1.0)) if plane_of(orientation) == "axial" else 0.0
 
 
 def measure(facts: Sequence[InstanceFacts]) -> Geometry | None:
     """Measure the stack that the instances of a candidate make; None where no position is known."""
-    first = min(facts, key=lambda fact: fact.sop_instance_uid)
-    orientation = first.orientation
-    if orientation is None:
+    oriented = [fact for fact in facts if fact.orientation is not None]
+    first = min(oriented, key=lambda fact: fact.sop_instance_uid, default=None)
+    if first is None or first.orientation is None:
         return None
+    orientation = first.orientation
     ordered = stack(facts, orientation)
     if not ordered:
         return None
@@ -172,7 +168,7 @@ def measure(facts: Sequence[InstanceFacts]) -> Geometry | None:
         columns=first.columns,
         pixel_spacing_mm=first.pixel_spacing,
         slice_spacing_mm=common_step_mm(steps),
-        tilt_deg=_tilt_deg(kept, orientation, first.tilt_deg),
+        tilt_deg=_tilt_deg(kept, orientation),
         orientation=plane_of(orientation),
         gaps=gaps(steps),
         duplicates=len(ordered) - len(kept),

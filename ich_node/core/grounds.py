@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ich_node.core.candidates import Part
+from ich_node.core.candidates import Part, matrices_of
 from ich_node.core.claims import has_contrast, is_sharp
 from ich_node.core.instances import InstanceFacts
 from ich_node.vocabulary import Reason
@@ -35,11 +35,6 @@ class Rules:
     preferred_thickness_mm: float = 5.0
     maximum_ratio: float = 10.0
     limits: Limits = Limits()
-
-
-def series_words(fact: InstanceFacts) -> str:
-    """Join the words that a series says about itself."""
-    return f"{fact.series_description} {fact.protocol}"
 
 
 def decline_reasons(part: Part, rules: Rules) -> set[Reason]:
@@ -94,9 +89,10 @@ def _is_contradictory(part: Part) -> bool:
     planes = [plane for fact in part.instances for plane in fact.planes]
     frames = sum(fact.frames for fact in part.instances)
     located = all(plane.position is not None and plane.orientation is not None for plane in planes)
-    if part.geometry is None or not located or len(planes) != frames or part.first.pixel_spacing is None:
+    spaced = all(fact.pixel_spacing is not None for fact in part.instances)
+    if part.geometry is None or not (located and spaced) or len(planes) != frames:
         return True
-    return not part.geometry.straight
+    return not part.geometry.straight or len(matrices_of(part.instances)) > 1
 
 
 def _is_short(part: Part, rules: Rules) -> bool:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+SAME_COSINE = 0.01  # about half a degree: rounding, not another plane
+
 Vector = tuple[float, float, float]
 Orientation = tuple[
     float, float, float, float, float, float
@@ -74,7 +76,6 @@ class InstanceFacts:
     bits_stored: int = 0
     pixel_spacing: tuple[float, float] | None = None
     planes: tuple[Plane, ...] = (Plane(),)
-    tilt_deg: float | None = None
     frame_of_reference_uid: str = ""
     acquisition_number: int | None = None
     acquisition_time_s: float | None = None
@@ -93,6 +94,12 @@ class InstanceFacts:
 
     @property
     def orientation(self) -> Orientation | None:
-        """The orientation that all frames share, None where they differ or one is unknown."""
+        """The orientation that all frames share within rounding; None where they differ or one has none."""
         first = self.planes[0].orientation
-        return first if all(plane.orientation == first for plane in self.planes) else None
+        told = (plane.orientation for plane in self.planes)
+        return first if first and all(one and is_near(one, first, SAME_COSINE) for one in told) else None
+
+
+def is_near(one: tuple[float, ...], other: tuple[float, ...], tolerance: float) -> bool:
+    """Say whether two rows of numbers differ by rounding only."""
+    return all(abs(a - b) < tolerance for a, b in zip(one, other, strict=True))

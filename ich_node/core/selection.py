@@ -161,7 +161,7 @@ def _conflicting(facts: Sequence[InstanceFacts]) -> frozenset[str]:
 def _judge(part: Part, acquisition: int, scene: _Scene) -> Candidate:
     first = part.first
     claim = body_claim(
-        f"{first.series_description} {first.protocol} {first.body_part}", first.study_description
+        f"{first.series_description} {first.protocol}", first.study_description, body_part=first.body_part
     )
     look = scene.looks.get(part.key)
     reasons = _ignore_reasons(part, claim, look)

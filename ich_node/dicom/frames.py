@@ -11,7 +11,6 @@ _MACROS = {
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
     "CTReconstructionSequence": ("ConvolutionKernel",),
-    "CTAcquisitionDetailsSequence": ("GantryDetectorTilt",),
 }
 _TOP = (*(keyword for keywords in _MACROS.values() for keyword in keywords), "BodyPartExamined")
 

@@ -85,7 +85,7 @@ def instance_facts(dataset: Dataset, *, content_key: str = "") -> InstanceFacts:
             image_type=tuple(value.upper() for value in texts(dataset, "ImageType")),
             body_part=text(shared, "BodyPartExamined"),
             kernel=first_text(shared, "ConvolutionKernel"),
-            contrast_agent=text(dataset, "ContrastBolusAgent"),
+            contrast_agent=_agent(dataset),
             slice_thickness_mm=positive(shared, "SliceThickness"),
             patient_age_years=_age_years(dataset),
             rows=whole(dataset, "Rows") or 0,
@@ -96,7 +96,6 @@ def instance_facts(dataset: Dataset, *, content_key: str = "") -> InstanceFacts:
             bits_stored=whole(dataset, "BitsStored") or 0,
             pixel_spacing=_spacing(shared),
             planes=tuple(_plane(group) for group in frames),
-            tilt_deg=number(shared, "GantryDetectorTilt"),
             frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
             acquisition_number=whole(dataset, "AcquisitionNumber"),
             acquisition_time_s=_acquisition_time_s(dataset),
@@ -108,6 +107,12 @@ def instance_facts(dataset: Dataset, *, content_key: str = "") -> InstanceFacts:
             patient_key=_patient_key(dataset),
             content_key=content_key,
         )
+
+
+def _agent(dataset: Dataset) -> str:
+    """Read the contrast agent: as text, else by the meaning of its code, as enhanced objects tell it."""
+    codes = items(dataset, "ContrastBolusAgentSequence")
+    return text(dataset, "ContrastBolusAgent") or " ".join(text(code, "CodeMeaning") for code in codes)
 
 
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:

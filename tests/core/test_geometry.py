@@ -60,18 +60,11 @@ def test_tilt_is_found_from_positions_and_shortens_the_step(degrees: float) -> N
     assert geometry.straight
 
 
-def test_a_tag_tells_the_tilt_only_where_geometry_says_nothing() -> None:
-    single = measure([fact(tilt_deg=-12.0)])
-    lying = measure([fact(index, index * 5.0, tilt_deg=-12.0) for index in range(5)])
-    silent = measure(_tilted(8.5, count=1))
-    reformat = measure(stack(orientation=CORONAL, tilt_deg=10.5))
+def test_one_slice_tells_its_tilt_and_a_reformat_has_none() -> None:
+    single, upright = measure(_tilted(-8.5, count=1)), measure([fact()])
+    reformat = measure(stack(orientation=CORONAL))
 
-    assert [one and round(one.tilt_deg, 2) for one in (single, lying, silent, reformat)] == [
-        12.0,
-        12.0,
-        8.5,
-        0.0,
-    ]
+    assert [one and round(one.tilt_deg, 2) for one in (single, upright, reformat)] == [8.5, 0.0, 0.0]
 
 
 def test_slices_are_ordered_by_position_never_by_number() -> None:
