@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -111,6 +112,14 @@ def facts_of(study: Study) -> tuple[InstanceFacts, ...]:
     """Read the headers of a study in an order in which nobody built it."""
     facts = [instance_facts(image) for image in study()]
     return tuple(random.Random(7).sample(facts, len(facts)))
+
+
+def rearranged(facts: Sequence[InstanceFacts], chance: random.Random) -> list[InstanceFacts]:
+    """Let the images arrive in another order, under other instance numbers."""
+    arrived = chance.sample(facts, len(facts))
+    return [
+        replace(fact, instance_number=chance.choice((None, 1, place))) for place, fact in enumerate(arrived)
+    ]
 
 
 def told(selection: Selection) -> str:

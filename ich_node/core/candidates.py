@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ich_node.core.claims import is_reformat
-from ich_node.core.geometry import Geometry, levels, measure, stack
+from ich_node.core.geometry import Geometry, levels, measure, orientation_of, stack
 from ich_node.core.instances import (
     CT_IMAGE_CLASSES,
     SAME_COSINE,
@@ -67,13 +67,14 @@ def _number(value: int | None) -> float:
 
 
 def _split(series: Sequence[InstanceFacts], rejected: set[str]) -> list[Part]:
-    groups: dict[tuple[object, ...], list[InstanceFacts]] = defaultdict(list)
-    for fact, plane in zip(series, _planes(series), strict=True):
-        groups[(_fate(fact, rejected), fact.kernel, plane)].append(fact)
+    kinds: dict[tuple[frozenset[Reason], str], list[InstanceFacts]] = defaultdict(list)
+    for fact in series:
+        kinds[(_fate(fact, rejected), fact.kernel)].append(fact)
     found = [
-        (_fate(group[0], rejected), number, instances)
-        for group in groups.values()
-        for volume in _fields_of_view(group)
+        (fate, number, instances)
+        for (fate, _), kind in kinds.items()
+        for plane in _planes_of(kind)
+        for volume in _fields_of_view(plane)
         for number, instances in enumerate(passes_of(volume))
     ]
     found.sort(key=lambda part: (-len(part[2]), part[2][0].sop_instance_uid))
@@ -89,15 +90,18 @@ def _split(series: Sequence[InstanceFacts], rejected: set[str]) -> list[Part]:
     ]
 
 
-def _planes(series: Sequence[InstanceFacts]) -> list[Numbers | None]:
-    """Name the plane of each image; one that tells none is of the only plane there is.
+def _planes_of(facts: Sequence[InstanceFacts]) -> list[list[InstanceFacts]]:
+    """Gather the images of one plane; one that tells none is of the only plane there is.
 
     On its own it would vanish from a series that looks whole without it.
     """
-    alike = _representatives((fact.orientation for fact in series), SAME_COSINE)
-    planes = set(alike.values()) - {None}
-    only = planes.pop() if len(planes) == 1 else None
-    return [alike[fact.orientation] or only for fact in series]
+    alike = _representatives((fact.orientation for fact in facts), SAME_COSINE)
+    told = set(alike.values()) - {None}
+    only = told.pop() if len(told) == 1 else None
+    planes: dict[Numbers | None, list[InstanceFacts]] = defaultdict(list)
+    for fact in facts:
+        planes[alike[fact.orientation] or only].append(fact)
+    return list(planes.values())
 
 
 def _representatives(
@@ -111,7 +115,7 @@ def _representatives(
     return chosen
 
 
-def matrices_of(facts: Sequence[InstanceFacts]) -> list[list[InstanceFacts]]:
+def grids_of(facts: Sequence[InstanceFacts]) -> list[list[InstanceFacts]]:
     """Gather the instances whose pixels are of one grid: rows, columns and spacing."""
     spacings = _representatives((fact.pixel_spacing for fact in facts), _SAME_SPACING_MM)
     grids: dict[tuple[object, ...], list[InstanceFacts]] = defaultdict(list)
@@ -125,7 +129,7 @@ def _fields_of_view(group: list[InstanceFacts]) -> list[list[InstanceFacts]]:
 
     Where they do not, each is a part of one volume, which nobody may read as if it were the whole.
     """
-    grids, orientation = matrices_of(group), group[0].orientation
+    grids, orientation = grids_of(group), orientation_of(group)
     if len(grids) == 1 or orientation is None:
         return [group]
     grid_of = {fact.sop_instance_uid: number for number, grid in enumerate(grids) for fact in grid}

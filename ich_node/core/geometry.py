@@ -64,6 +64,12 @@ def normal_of(orientation: Orientation) -> Vector:
     return (sign * normal[0] / length, sign * normal[1] / length, sign * normal[2] / length)
 
 
+def orientation_of(facts: Sequence[InstanceFacts]) -> Orientation | None:
+    """Return the orientation of a stack: that of its first instance by UID that has one."""
+    oriented = [fact for fact in facts if fact.orientation is not None]
+    return min(oriented, key=lambda fact: fact.sop_instance_uid).orientation if oriented else None
+
+
 def plane_of(orientation: Orientation) -> str:
     """Name the plane by its cosines alone: axial, coronal, sagittal or oblique; never by ImageType."""
     normal = normal_of(orientation)
@@ -151,14 +157,13 @@ def _tilt_deg(slices: Sequence[Slice], orientation: Orientation) -> float:
 
 def measure(facts: Sequence[InstanceFacts]) -> Geometry | None:
     """Measure the stack that the instances of a candidate make; None where no position is known."""
-    oriented = [fact for fact in facts if fact.orientation is not None]
-    first = min(oriented, key=lambda fact: fact.sop_instance_uid, default=None)
-    if first is None or first.orientation is None:
+    orientation = orientation_of(facts)
+    if orientation is None:
         return None
-    orientation = first.orientation
     ordered = stack(facts, orientation)
     if not ordered:
         return None
+    first = min(facts, key=lambda fact: fact.sop_instance_uid)
     gathered = levels(ordered)
     kept = [level[0] for level in gathered]
     steps = [after.distance_mm - before.distance_mm for before, after in pairwise(kept)]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ich_node.core.candidates import Part, matrices_of
+from ich_node.core.candidates import Part, grids_of
 from ich_node.core.claims import has_contrast, is_sharp
 from ich_node.core.instances import InstanceFacts
 from ich_node.vocabulary import Reason
@@ -92,7 +92,7 @@ def _is_contradictory(part: Part) -> bool:
     spaced = all(fact.pixel_spacing is not None for fact in part.instances)
     if part.geometry is None or not (located and spaced) or len(planes) != frames:
         return True
-    return not part.geometry.straight or len(matrices_of(part.instances)) > 1
+    return not part.geometry.straight or len(grids_of(part.instances)) > 1
 
 
 def _is_short(part: Part, rules: Rules) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from ich_node.core.geometry import SAME_POSITION_MM, levels, stack
+from ich_node.core.geometry import SAME_POSITION_MM, levels, orientation_of, stack
 from ich_node.core.instances import InstanceFacts, Orientation
 
 _SAME_TABLE = 0.1  # of a slice's thickness: a table that comes back stops as near as that
@@ -43,7 +43,7 @@ def passes_of(group: Sequence[InstanceFacts]) -> list[list[InstanceFacts]]:
     Time, then AcquisitionNumber, tell passes apart; where a maker counts acquisitions within one volume none
     of its slices collide, and it stays whole. What still collides are duplicates, judged by their pixels.
     """
-    orientation = group[0].orientation
+    orientation = orientation_of(group)
     runs = [sorted(group, key=lambda fact: (_moment(fact), fact.sop_instance_uid))]
     passes = []
     while runs:

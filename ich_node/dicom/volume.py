@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from ich_node.core.candidates import matrices_of
+from ich_node.core.candidates import grids_of
 from ich_node.core.conclusion import Extent
 from ich_node.core.geometry import Slice, levels, stack
 from ich_node.core.grounds import Rules
@@ -66,7 +66,7 @@ def assemble_stack(
     facts = sorted(facts, key=lambda fact: fact.sop_instance_uid)
     orientation = facts[0].orientation if facts else None
     unplaced = any(plane.position is None for fact in facts for plane in fact.planes)
-    if orientation is None or unplaced or len(matrices_of(facts)) > 1:
+    if orientation is None or unplaced or len(grids_of(facts)) > 1:
         raise CannotJudge(Reason.GEOMETRY)
     reader = _Reader(facts, load, rules)
     places = levels(stack(facts, orientation))

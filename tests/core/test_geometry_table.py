@@ -3,13 +3,19 @@
 A row tells the stack: slices x median step, plane, and what is not nothing of tilt, gaps and duplicates.
 """
 
+import math
+import random
 from collections.abc import Callable
 
 import pytest
+from facts import fact
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from multiframe import enhanced
-from series_table import Images, again, at, facts_of, head, lifted, measures, thin, without
+from series_table import Images, again, at, facts_of, head, lifted, measures, rearranged, thin, without
 
-from ich_node.core.geometry import Geometry
+from ich_node.core.geometry import Geometry, measure
+from ich_node.core.instances import Plane
 from ich_node.core.selection import choose
 
 PRONE, FEET_FIRST, FEET_FIRST_PRONE = (
@@ -131,3 +137,39 @@ def test_slices_rise_from_foot_to_head(build: Callable[[], Images]) -> None:
     heights = [height[uid] for uid in order]
 
     assert heights == sorted(heights)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from([build for build, _ in STACKS.values()]), st.randoms(use_true_random=False))
+def test_neither_arrival_nor_instance_numbers_change_the_stack(
+    build: Callable[[], Images], chance: random.Random
+) -> None:
+    (candidate,) = choose(rearranged(facts_of(build), chance)).candidates
+
+    assert candidate.geometry == _measured(build)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    heights=st.lists(st.integers(0, 400), min_size=2, max_size=40, unique=True),
+    tilt_deg=st.floats(-30, 30),
+    chance=st.randoms(use_true_random=False),
+)
+def test_any_stack_is_ordered_from_foot_to_head_with_its_steps_along_the_normal(
+    heights: list[int], tilt_deg: float, chance: random.Random
+) -> None:
+    cosine, sine = math.cos(math.radians(tilt_deg)), math.sin(math.radians(tilt_deg))
+    orientation = (1.0, 0.0, 0.0, 0.0, cosine, -sine)
+    # UIDs by chance, so that no order but that of the positions can help
+    uids = chance.sample(range(1000), len(heights))
+    facts = [
+        fact(uid, planes=(Plane(position=(-100.0, -100.0, float(height)), orientation=orientation),))
+        for uid, height in zip(uids, heights, strict=True)
+    ]
+
+    geometry = measure(facts)
+
+    assert geometry is not None
+    assert geometry.order == tuple(f"1.2.{uid}" for _, uid in sorted(zip(heights, uids, strict=True)))
+    assert geometry.tilt_deg == pytest.approx(abs(tilt_deg), abs=1e-4)
+    assert geometry.span_mm == pytest.approx((max(heights) - min(heights)) * cosine)

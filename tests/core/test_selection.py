@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from facts import CAPTURE, CORONAL, REPORT, fact, stack
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ich_node.core.grounds import Limits, Rules
@@ -304,6 +304,7 @@ def test_a_study_without_instances_is_a_mistake_of_the_caller() -> None:
         choose([])
 
 
+@settings(deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_order_of_arrival_never_changes_the_choice(chance: random.Random) -> None:
     facts = [

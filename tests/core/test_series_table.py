@@ -4,7 +4,14 @@ Headers only. Every study is read from data sets, shuffled. A row tells the verd
 series number (and part), `read` or the reasons in their order, and the stack: `16 x 5.00 axial`.
 """
 
+import random
+from collections.abc import Sequence
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from multiframe import enhanced
+from pydicom.dataset import Dataset
 from series_table import (
     CAPTURE,
     KEY_OBJECT,
@@ -19,6 +26,7 @@ from series_table import (
     facts_of,
     head,
     lifted,
+    rearranged,
     scout,
     sheet,
     thin,
@@ -31,6 +39,16 @@ from ich_node.core.selection import choose
 PLAIN = "16 x 5.00 axial"
 THIN = "31 x 2.50 axial"
 MPR = ("DERIVED", "SECONDARY", "MPR")
+
+
+def _with_own_cosines(multi: Dataset, odd: Sequence[float] = (0.99999, 0, 0, 0, 1.00001, 0)) -> Dataset:
+    """Let every frame tell its orientation itself, one of them differently."""
+    for place, group in enumerate(multi.PerFrameFunctionalGroupsSequence):
+        plane = Dataset()
+        plane.ImageOrientationPatient = list(odd) if place == 5 else [1, 0, 0, 0, 1, 0]
+        group.PlaneOrientationSequence = [plane]
+    return multi
+
 
 TWINS: dict[str, tuple[Study, str]] = {
     "a plain series": (lambda: head(), f"read | 2 read: {PLAIN}"),
@@ -192,6 +210,13 @@ ONE_SERIES: dict[str, tuple[Study, str]] = {
         lambda: at(head(), [15], ImagePositionPatient=None, ImageOrientationPatient=None),
         "declined GEOMETRY | 2 GEOMETRY: 15 x 5.00 axial",
     ),
+    "one image that lies nowhere, and a localizer": (
+        lambda: (
+            at(head(), [15], ImagePositionPatient=None, ImageOrientationPatient=None)
+            + scout(2, first_instance=90)
+        ),
+        "declined GEOMETRY | 2#1 GEOMETRY: 15 x 5.00 axial | 2#2 LOCALIZER NOT_AXIAL: 1 coronal",
+    ),
     "one position contradicts the others": (
         lambda: at(head(), [7], ImagePositionPatient=[0, 0, -15]),
         f"declined GEOMETRY | 2 GEOMETRY: {PLAIN}",
@@ -258,8 +283,61 @@ BESIDE: dict[str, tuple[Study, str]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("study", "expected"), (TWINS | ONE_SERIES | BESIDE).values(), ids=TWINS | ONE_SERIES | BESIDE
-)
+FRAMES: dict[str, tuple[Study, str]] = {
+    "an object of frames": (lambda: [enhanced(head())], f"read | 2 read: {PLAIN}"),
+    "thin and thick objects": (
+        lambda: [enhanced(head()), enhanced(thin())],
+        f"read | 2 read: {PLAIN} | 3 BETTER_CANDIDATE: {THIN}",
+    ),
+    "an object of frames beside single images of another kernel": (
+        lambda: [enhanced(head()), *head(3, kernel="H60s")],
+        f"read | 2 read: {PLAIN} | 3 BONE_KERNEL: {PLAIN}",
+    ),
+    "frames whose cosines are rounded one by one": (
+        lambda: [_with_own_cosines(enhanced(head()))],
+        f"read | 2 read: {PLAIN}",
+    ),
+    "frames of two planes": (
+        lambda: [_with_own_cosines(enhanced(head()), odd=[1, 0, 0, 0, 0, -1])],
+        "declined GEOMETRY | 2 GEOMETRY",
+    ),
+    "fewer frames described than announced": (
+        lambda: at([enhanced(head())], [0], NumberOfFrames=17),
+        f"declined GEOMETRY | 2 GEOMETRY: {PLAIN}",
+    ),
+    "two passes, an object each": (
+        lambda: [enhanced(head()), *again([enhanced(head())], AcquisitionTime="121000")],
+        f"read | 2#1 read: {PLAIN} | 2#2 read: {PLAIN}",
+    ),
+    "reformatted frames": (
+        lambda: [enhanced(head(image_type=("DERIVED", "PRIMARY", "VOLUME", "MPR")))],
+        f"ignored DERIVED | 2 DERIVED: {PLAIN}",
+    ),
+}
+STUDIES = TWINS | ONE_SERIES | BESIDE | FRAMES
+
+
+@pytest.mark.parametrize(("study", "expected"), STUDIES.values(), ids=STUDIES)
 def test_the_choice_and_its_reasons_are_those_of_the_table(study: Study, expected: str) -> None:
     assert told(choose(facts_of(study))) == expected
+
+
+def test_slices_of_a_second_pass_stay_with_it_where_they_collide_with_none() -> None:
+    first = each(head(), AcquisitionTime=clock(0))
+    second = each(head(slices=20, first_z_mm=-60.0, first_instance=90), AcquisitionTime=clock(300))
+
+    selection = choose(facts_of(lambda: first + second))
+
+    assert [one.geometry and one.geometry.order for one in selection.chosen] == [
+        tuple(image.SOPInstanceUID for image in scan) for scan in (second, first)
+    ]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(list(STUDIES.values())), st.randoms(use_true_random=False))
+def test_neither_arrival_nor_instance_numbers_change_the_choice(
+    row: tuple[Study, str], chance: random.Random
+) -> None:
+    facts = facts_of(row[0])
+
+    assert choose(rearranged(facts, chance)) == choose(facts)
