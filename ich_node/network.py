@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
-from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY, socket
+from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY, create_connection, socket
 
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config, build_context, evt
@@ -14,7 +14,7 @@ from pynetdicom.presentation import PresentationContext
 
 from ich_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from ich_node.errors import DeliveryFailed, DeliveryRefused
-from ich_node.settings import Destination, Sender
+from ich_node.settings import RemoteEntity, Sender
 
 VERIFICATION = "1.2.840.10008.1.1"
 # what our reports are: Comprehensive 3D SR and Comprehensive SR, Secondary Capture
@@ -37,6 +37,7 @@ _REJECTIONS: dict[tuple[int | None, ...], str] = {
 
 # how often, and how far apart in seconds, the reactor must be seen paused
 _STILL_LOOKS, _LOOK_S = 3, 0.001
+_CONNECT_WITHIN_S = 2.0
 
 
 def adjust_pynetdicom() -> None:
@@ -98,7 +99,7 @@ def report_contexts() -> list[PresentationContext]:
 
 @contextmanager
 def association_with(
-    destination: Destination,
+    remote: RemoteEntity,
     contexts: Sequence[PresentationContext],
     *,
     calling_ae_title: str,
@@ -108,12 +109,29 @@ def association_with(
 
     Raises DeliveryFailed where none comes about, DeliveryRefused where the peer takes none of the contexts.
     """
-    association = _associate(destination, contexts, calling_ae_title, timeout_s)
+    association = _associate(remote, contexts, calling_ae_title, timeout_s)
     try:
         yield association
     finally:
         if association.is_established:
             association.release()
+
+
+def own_address(association: Association) -> str:
+    """The address of this machine that the peer sees."""
+    transport = association.dul.socket
+    if transport is None or transport.socket is None:
+        return ""
+    return str(transport.socket.getsockname()[0])
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether somebody takes connections there."""
+    try:
+        create_connection((host, port), timeout=_CONNECT_WITHIN_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def hold_reactor(association: Association) -> None:
@@ -130,12 +148,12 @@ def hold_reactor(association: Association) -> None:
             time.sleep(_LOOK_S)
 
 
-def echo(destination: Destination, *, calling_ae_title: str, timeout_s: float) -> bool:
+def echo(remote: RemoteEntity, *, calling_ae_title: str, timeout_s: float) -> bool:
     """Ask whether the peer answers (C-ECHO)."""
     contexts = [build_context(VERIFICATION)]
     try:
         with association_with(
-            destination, contexts, calling_ae_title=calling_ae_title, timeout_s=timeout_s
+            remote, contexts, calling_ae_title=calling_ae_title, timeout_s=timeout_s
         ) as association:
             return bool(association.send_c_echo().get("Status") == SUCCESS)
     except (DeliveryFailed, DeliveryRefused):
@@ -143,7 +161,7 @@ def echo(destination: Destination, *, calling_ae_title: str, timeout_s: float) -
 
 
 def _associate(
-    destination: Destination,
+    remote: RemoteEntity,
     contexts: Sequence[PresentationContext],
     calling_ae_title: str,
     timeout_s: float,
@@ -162,25 +180,25 @@ def _associate(
 
     try:
         association = entity.associate(
-            destination.host,
-            destination.port,
+            remote.host,
+            remote.port,
             contexts=list(contexts),
-            ae_title=destination.ae_title,
+            ae_title=remote.ae_title,
             evt_handlers=[(evt.EVT_CONN_OPEN, bound_the_socket)],
         )
     except OSError as error:
-        raise DeliveryFailed(f"the host name of {destination.name} cannot be resolved") from error
+        raise DeliveryFailed(f"the host name of {remote.name} cannot be resolved") from error
     if association.is_established:
         return association
-    raise _why_not(destination, association)
+    raise _why_not(remote, association)
 
 
-def _why_not(destination: Destination, association: Association) -> DeliveryFailed | DeliveryRefused:
+def _why_not(remote: RemoteEntity, association: Association) -> DeliveryFailed | DeliveryRefused:
     if association.is_rejected:
         answer = association.acceptor.primitive
         said = (answer.result, answer.result_source, answer.diagnostic) if answer else (0, 0, 0)
         because = _REJECTIONS.get(said, f"reason {said[0]}/{said[1]}/{said[2]}")
-        return DeliveryFailed(f"{destination.name} rejected the association: {because}")
+        return DeliveryFailed(f"{remote.name} rejected the association: {because}")
     if association.rejected_contexts:
-        return DeliveryRefused(f"{destination.name} takes none of the SOP classes that we send")
-    return DeliveryFailed(f"{destination.name} does not answer at {destination.host}:{destination.port}")
+        return DeliveryRefused(f"{remote.name} takes none of the SOP classes that we propose")
+    return DeliveryFailed(f"{remote.name} does not answer at {remote.host}:{remote.port}")

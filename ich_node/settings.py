@@ -8,7 +8,7 @@ import os
 import tomllib
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -102,6 +102,11 @@ class Receiver(_Section):
         60, description="seconds without a message after which an association ends"
     )
 
+    @property
+    def listens_anywhere(self) -> bool:
+        """Whether it listens on every address of its machine."""
+        return self.host in ("0.0.0.0", "::")
+
 
 class Sender(_Section):
     ae_title: AETitle = Field(description="calling AE title that may send")
@@ -110,11 +115,19 @@ class Sender(_Section):
     )
 
 
-class Destination(_Section):
+class RemoteEntity(_Section):
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,32}$", description="short name for logs and commands")
     ae_title: AETitle = Field(description="its AE title")
     host: str = Field(description="its host name or address")
     port: Port = Field(description="its TCP port", examples=[104])
+
+
+class Destination(RemoteEntity):
+    pass
+
+
+class Source(RemoteEntity):
+    pass
 
 
 class Completion(_Section):
@@ -148,6 +161,12 @@ class Delivery(_Section):
     retry_s: Seconds = Field(5, description="seconds before the first repetition; doubles each time")
     retry_max_s: Seconds = Field(900, description="longest pause between two attempts, in seconds")
     timeout_s: Seconds = Field(30, description="seconds that a destination may take for one answer")
+
+
+class Fetch(_Section):
+    timeout_s: Seconds = Field(
+        60, description="seconds without an answer or an image from the PACS after which it is given up"
+    )
 
 
 class Retraining(_Section):
@@ -189,22 +208,25 @@ class Settings(BaseSettings):
     )
     senders: tuple[Sender, ...] = Field((), description="who may send; anybody else is refused and listed")
     destinations: tuple[Destination, ...] = Field((), description="where reports go; each gets every report")
+    sources: tuple[Source, ...] = Field(
+        (), description="PACS that `ich-node fetch` asks for studies; what they send comes in by [[senders]]"
+    )
     database: Database = Database()
     storage: Storage = Field(default_factory=Storage)
     receiver: Receiver = Receiver()
     completion: Completion = Completion()
     analysis: Analysis = Analysis()
     delivery: Delivery = Delivery()
+    fetch: Fetch = Fetch()
     retraining: Retraining = Retraining()
     gate: Gate = Gate()
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Settings":
-        names = [destination.name for destination in self.destinations]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(
-                f"destinations: each needs a name of its own; more than one is {', '.join(twice)}"
-            )
+        for key, entities in (("destinations", self.destinations), ("sources", self.sources)):
+            names = [entity.name for entity in entities]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{key}: each needs a name of its own; more than one is {', '.join(twice)}")
         return self
 
     @property
@@ -289,7 +311,7 @@ def example() -> str:
         if isinstance(default, _Section):
             sections += ["", f"[{name}]", *_example_lines(type(default))]
         elif isinstance(default, tuple):
-            item = Sender if name == "senders" else Destination
+            item, _ = get_args(field.annotation)  # tuple[Sender, ...]
             sections += ["", f"# {field.description}", f"# [[{name}]]", *_example_lines(item)]
         else:
             lines += _example_line(name, field, default)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ich_node.errors import IchNodeError
-from ich_node.network import echo
+from ich_node.network import echo, listens
 from ich_node.settings import PREFIX, Destination, environment_for_children
 from ich_node.store.database import Database
 
@@ -37,15 +37,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
-
-
-def listens(port: int) -> bool:
-    """Whether somebody on this machine takes connections on the port."""
-    try:
-        socket.create_connection((LOOPBACK, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def write_settings(path: Path, values: Mapping[str, object]) -> None:
@@ -133,7 +124,7 @@ def _wait_until_it_answers(port: int, serve: subprocess.Popen[bytes], log_file: 
     while time.monotonic() < end:
         if serve.poll() is not None:
             break
-        if listens(port) and echo(receiver, calling_ae_title=SCANNER_AE_TITLE, timeout_s=2):
+        if listens(LOOPBACK, port) and echo(receiver, calling_ae_title=SCANNER_AE_TITLE, timeout_s=2):
             return
         time.sleep(0.2)
     raise IchNodeError(f"the node does not answer; see {log_file}")

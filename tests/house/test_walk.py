@@ -12,10 +12,10 @@ from pynetdicom import _config
 from reception import Message, count, eventually, send_messages
 
 from ich_node.demo.follow import follow
-from ich_node.demo.node import listens
 from ich_node.demo.result import result_of
 from ich_node.demo.scanner import send
 from ich_node.dicom.report import read_back
+from ich_node.network import listens
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
 
@@ -111,7 +111,7 @@ def test_killing_one_process_disturbs_no_other_and_the_next_study_is_answered(ho
     victim.wait(10)
     images = ct_series(slices=14, study_uid=uid, series_uid=f"{uid}.1")
 
-    eventually(lambda: listens(house.node.port), within_s=40)
+    eventually(lambda: listens("127.0.0.1", house.node.port), within_s=40)
     send(images, "127.0.0.1", house.node.port)
     walked = follow(house.node.database, [uid], within_s=90, tell=lambda _uid, _stage: None)[uid]
 
