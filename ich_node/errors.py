@@ -12,6 +12,7 @@ IchNodeError
 ├── LeaseLost                 another worker took the row over: our result must be thrown away
 ├── DeliveryFailed            the destination did not take the object; another attempt may help
 ├── DeliveryRefused           the destination will never take this object as it is
+├── FetchFailed               the PACS did not do what a fetch asked of it; another attempt may help
 ├── RetrainingFailed          a step of retraining ended without a candidate
 └── PromotionRefused          the gate does not let a candidate serve; the reasons say why
 """
@@ -94,6 +95,12 @@ class DeliveryFailed(IchNodeError):
 
 class DeliveryRefused(IchNodeError):
     """The destination refuses this object for good."""
+
+
+class FetchFailed(IchNodeError):
+    """The PACS did not answer as a fetch needs it."""
+
+    helps_to_retry = True
 
 
 class RetrainingFailed(IchNodeError):

@@ -1,14 +1,18 @@
-"""Programs that others made, which the tests run beside ours: DCMTK and PostgreSQL."""
+"""Programs that others made, which the tests run beside ours: DCMTK, Orthanc and PostgreSQL."""
 
+import json
 import os
 import shutil
-import socket
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
+
+from ich_node.demo.node import free_port
+from ich_node.network import listens
 
 IN_CI = os.environ.get("CI") == "true"  # noqa: TID251
 
@@ -30,6 +34,41 @@ class Dcmtk:
     echoscu: str
 
 
+class OrthancServer:
+    """An Orthanc in a temporary folder that sends to one node on the loopback, at `node_port`."""
+
+    ae_title = "ORTHANC"
+
+    def __init__(self, program: str, folder: Path, *, node_ae_title: str) -> None:
+        self.port, self.node_port = free_port(), free_port()
+        self._command = [program, str(folder / "orthanc.json")]
+        settings = {
+            "StorageDirectory": str(folder / "storage"),
+            "IndexDirectory": str(folder / "storage"),
+            "HttpServerEnabled": False,
+            "DicomAet": self.ae_title,
+            "DicomPort": self.port,
+            "DicomAlwaysAllowFind": True,
+            "DicomAlwaysAllowMove": True,
+            "DicomModalities": {"node": [node_ae_title, "127.0.0.1", self.node_port]},
+        }
+        (folder / "orthanc.json").write_text(json.dumps(settings))
+        self._log = folder / "log"
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        end = time.monotonic() + 30
+        while not listens("127.0.0.1", self.port):
+            assert self._process.poll() is None, self._log.read_text()
+            assert time.monotonic() < end, "Orthanc does not answer"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        self._process.kill()  # at SIGTERM it waits for associations
+        self._process.wait(20)
+
+
 class PostgresServer:
     """A PostgreSQL server in a temporary folder, for one session of tests; can be stopped and started."""
 
@@ -37,9 +76,7 @@ class PostgresServer:
         self._programs = programs
         self._folder = folder
         self._as_other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         if self._as_other:
             shutil.chown(folder, "postgres")
         self._run(

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ich_node.cli.context import console, given, now
+from ich_node.cli.context import console, given, now, say
 from ich_node.errors import UsageError
 from ich_node.vocabulary import Reason
 
@@ -54,7 +54,7 @@ def doctor(
     context: typer.Context,
     destination: Annotated[str | None, typer.Argument(help="look at this destination only")] = None,
 ) -> None:
-    """Check settings, disk, database, clock, bundle, device and destinations, and say what to do."""
+    """Check settings, disk, database, clock, bundle, device, destinations and sources; say what to do."""
     from ich_node.cli.doctor import examine
     from ich_node.log import configure
 
@@ -118,9 +118,9 @@ def show_study(
     with given(context).database().transaction() as connection:
         told = look_up(connection, study_id)
     for line in lines_of(told):
-        _say(line)
+        say(line)
     if out is not None:
-        _say(f"Written to {out}: {', '.join(leave_files(told, out))}")
+        say(f"Written to {out}: {', '.join(leave_files(told, out))}")
 
 
 @studies.command("read-again")
@@ -173,7 +173,7 @@ def list_quarantine(
         console.print("Nothing is in quarantine.")
     for row in rows:
         reason = Reason(row.reason)
-        _say(
+        say(
             f"{row.received_at.astimezone():%Y-%m-%d %H:%M:%S} {reason}: {reason.sentence} "
             f"{row.bytes} bytes from {row.calling_ae_title!r} at {row.address}\n"
             f"  {archive.quarantine_path(row.file)}"
@@ -183,28 +183,18 @@ def list_quarantine(
 @senders.command("list")
 def list_senders(context: typer.Context) -> None:
     """List who may send and who was refused, with what would let them in."""
+    from ich_node.cli.callers import what_lets_in
     from ich_node.store.quarantine import list_refused_callers
 
     settings = given(context).settings()
     for sender in settings.senders:
-        _say(f"may send: {sender.ae_title} from {sender.address}")
+        say(f"may send: {sender.ae_title} from {sender.address}")
     with given(context).database().transaction() as connection:
         refused = list_refused_callers(connection)
     for caller in refused:
-        _say(
+        say(
             f"refused {'once' if caller.count == 1 else f'{caller.count} times'}, "
             f"last {caller.last_at.astimezone():%Y-%m-%d %H:%M}: "
             f"{caller.calling_ae_title!r} from {caller.address}"
         )
-        if caller.called_ae_title != settings.receiver.ae_title:
-            _say(f"  it calls us {caller.called_ae_title!r}; set {settings.receiver.ae_title} at the sender")
-        else:
-            _say(
-                "  to let it in, add to the settings:\n"
-                f'  [[senders]]\n  ae_title = "{caller.calling_ae_title}"\n  address = "{caller.address}"'
-            )
-
-
-def _say(words: str) -> None:
-    """Print words as they are, brackets too; a line that is not for a terminal stays one line."""
-    console.print(words, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+        say("  " + what_lets_in(caller, settings.receiver.ae_title).replace("\n", "\n  "))

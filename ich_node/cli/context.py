@@ -58,3 +58,8 @@ def given(context: typer.Context) -> Given:
 def now() -> datetime:
     """The only clock of the command line."""
     return datetime.now(UTC)
+
+
+def say(words: str) -> None:
+    """Print words as they are, brackets too; a line that is not for a terminal stays one line."""
+    console.print(words, markup=False, highlight=False, soft_wrap=not console.is_terminal)

@@ -1,12 +1,13 @@
-"""Examines an installation: settings, disk, database, clock, bundle, destinations; says what to do."""
+"""Examines an installation: settings, disk, database, clock, bundle, who is called; says what to do."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ich_node.cli.context import Given, now
 from ich_node.errors import IchNodeError, UsageError
+from ich_node.intake.fetch import may_send
 from ich_node.network import echo
-from ich_node.settings import Settings
+from ich_node.settings import RemoteEntity, Settings
 from ich_node.store.clock import newest_event_at, server_time
 from ich_node.store.database import Database
 from ich_node.store.deliveries import count_failed
@@ -36,6 +37,7 @@ def examine(given: Given, destination: str | None = None) -> list[Check]:
         *_database_and_bundle(given, settings),
         *_senders(settings),
         *_destinations(settings, None),
+        *check_sources(settings),
     ]
 
 
@@ -137,12 +139,27 @@ def _destinations(settings: Settings, only: str | None) -> Iterator[Check]:
     for destination in settings.destinations:
         if only not in (None, destination.name):
             continue
-        where = f"{destination.ae_title} at {destination.host}:{destination.port}"
-        answers = echo(destination, calling_ae_title=settings.receiver.ae_title, timeout_s=5)
-        advice = (
-            f"answers C-ECHO as {where}"
-            if answers
-            else f"does not answer C-ECHO as {where}; check host, port and firewall, "
-            f"and that it knows the AE title {settings.receiver.ae_title}"
-        )
-        yield Check(subject=f"destination {destination.name}", passed=answers, words=advice)
+        yield _answering(f"destination {destination.name}", destination, settings)
+
+
+def check_sources(settings: Settings) -> Iterator[Check]:
+    """Whether each PACS that may be asked answers, and may send to us."""
+    for source in settings.sources:
+        subject = f"source {source.name}"
+        check = _answering(subject, source, settings)
+        if check.passed and not may_send(source, settings.senders):
+            words = f"what it sends would be refused; add {source.ae_title} at {source.host} to [[senders]]"
+            check = Check(subject=subject, passed=False, words=words)
+        yield check
+
+
+def _answering(subject: str, remote: RemoteEntity, settings: Settings) -> Check:
+    where = f"{remote.ae_title} at {remote.host}:{remote.port}"
+    answers = echo(remote, calling_ae_title=settings.receiver.ae_title, timeout_s=5)
+    words = (
+        f"answers C-ECHO as {where}"
+        if answers
+        else f"does not answer C-ECHO as {where}; check host, port and firewall, "
+        f"and that it knows the AE title {settings.receiver.ae_title}"
+    )
+    return Check(subject=subject, passed=answers, words=words)

@@ -42,6 +42,16 @@ def files_of(connection: Connection, study_id: int) -> list[str]:
     )
 
 
+def images_under(connection: Connection, study_uid: str) -> list[tuple[str, str, str]]:
+    """Series UID, SOP Instance UID and file of all that ever came under a Study Instance UID."""
+    statement = (
+        select(instances.c.series_uid, instances.c.sop_instance_uid, instances.c.file)
+        .join(studies, studies.c.id == instances.c.study_id)
+        .where(studies.c.study_uid == study_uid)
+    )
+    return [(row.series_uid, row.sop_instance_uid, row.file) for row in connection.execute(statement)]
+
+
 def kept_studies(connection: Connection) -> list[Kept]:
     """Finished studies with images on the disk, and what retention asks about them.
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 GROUPS = {
-    "": "demo serve receive work deliver schedule migrate explain doctor settings",
+    "": "demo serve receive work deliver schedule migrate explain doctor fetch settings",
     "studies": "list show read-again send-again quarantine",
     "senders": "list",
     "labels": "import export",
