@@ -67,7 +67,7 @@ def test_the_extent_says_what_was_read_in_the_scanners_numbers() -> None:
     assert extent.image_numbers[series[2].SOPInstanceUID] == "103"
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(chance=st.randoms(use_true_random=False))
 def test_order_of_arrival_and_instance_numbers_never_change_the_volume(chance: random.Random) -> None:
     series = _series()
