@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 
 import torch
@@ -114,16 +115,15 @@ def _predict(folder: Path, rows: Sequence[SliceRow], device: torch.device, worke
 
 def _write_pooled(out: Path, folds: int) -> None:
     """Write all folds' predictions.csv as one, with a column that names the fold (from 1)."""
-    partial = out / "predictions.csv.part"
-    with partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        for number in range(1, folds + 1):
-            with (out / f"fold-{number}" / "predictions.csv").open(newline="", encoding="utf-8") as one:
-                header, *lines = csv.reader(one)
-            if number == 1:
-                writer.writerow([*header, "fold"])
-            writer.writerows([*line, number] for line in lines)
-    partial.replace(out / "predictions.csv")
+    joined = StringIO()
+    writer = csv.writer(joined, lineterminator="\n")
+    for number in range(1, folds + 1):
+        with (out / f"fold-{number}" / "predictions.csv").open(newline="", encoding="utf-8") as one:
+            header, *lines = csv.reader(one)
+        if number == 1:
+            writer.writerow([*header, "fold"])
+        writer.writerows([*line, number] for line in lines)
+    write_atomically(out / "predictions.csv", joined.getvalue())
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.evaluate.measures import Cases, Figures
+from model.evaluate.measures import Cases, Figures, with_intervals
 from model.evaluate.studies import locations_of, subjects
 from model.evaluate.summary import location_figures, slice_cases, subject_cases
 from model.evaluate.table import Predictions, read_predictions
 from model.image_set import SliceRow
 from model.manifest import Manifest, read_manifest
-from model.statistics import auc, bootstrap_interval
+from model.statistics import auc, bootstrap_intervals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +64,10 @@ def _joined(parts: Sequence[Cases]) -> Cases:
 
 
 def _area(cases: Cases) -> Figures:
-    def drawn(rows: NDArray[np.intp]) -> float | None:
-        return auc(cases.labels[rows], cases.scores[rows])
+    def drawn(rows: NDArray[np.intp]) -> dict[str, float | None]:
+        return {"auc": auc(cases.labels[rows], cases.scores[rows])}
 
-    interval = bootstrap_interval(drawn, cases.people)
-    return {
-        "auc": drawn(np.arange(len(cases.labels))),
-        "auc_ci": None if interval is None else list(interval),
-    }
+    return with_intervals(drawn(np.arange(len(cases.labels))), bootstrap_intervals(drawn, cases.people))
 
 
 def _locations(folds: Sequence[Fold]) -> Figures | None:
