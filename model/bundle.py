@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -30,6 +31,7 @@ __all__ = ["Bundle", "bundle_sha256", "load_bundle", "read_manifest", "write_bun
 
 FIRST_STEM = "encoder.patch_embed.backbone."
 FIRST_LAYOUT = {FIRST_STEM: "encoder.stem.", "encoder.": "encoder.transformer."}
+LOCATION_INPUT = "location.0.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def load_bundle(folder: Path) -> Bundle:
 
 
 def _from_first_layout(network: DTViT, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the tensors of bundles from before there was evidence, and let theirs say nothing: it is 0.
+    """Rename the tensors of bundles from before there was evidence; what they lack is 0 and says nothing.
 
     A hospital that promoted a network of its own keeps reading with it after an upgrade.
     """
@@ -94,7 +96,10 @@ def _from_first_layout(network: DTViT, weights: dict[str, Tensor]) -> dict[str, 
                 new = place + name.removeprefix(old)
                 break
         renamed[new] = tensor
-    silent = {k: torch.zeros_like(v) for k, v in network.state_dict().items() if k.startswith("evidence.")}
+    expected = network.state_dict()
+    silent = {k: torch.zeros_like(v) for k, v in expected.items() if k.startswith("evidence.")}
+    if (known := renamed.get(LOCATION_INPUT)) is not None:  # it did not see the bloody patches by themselves
+        renamed[LOCATION_INPUT] = F.pad(known, (0, expected[LOCATION_INPUT].shape[1] - known.shape[1]))
     return renamed | silent
 
 

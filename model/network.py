@@ -16,6 +16,7 @@ LITE0_STAGES_TO_STRIDE_16 = 5  # of seven; the fifth ends at stride 16
 FINE_CHANNELS, COARSE_CHANNELS = 40, 112  # of Lite0 at strides 8 and 16
 EVIDENCE_WIDTH = 64
 EVIDENCE_PRIOR = -3.0  # log odds of blood in a patch before anything is learned: about one in twenty
+NO_BLOOD = 1e-6  # share of a patch: where none holds more, all count alike
 HOTTEST = 3  # patches whose evidence speaks for the slice: a small bleed fills no more
 
 
@@ -82,7 +83,8 @@ class DTViT(nn.Module):
     """Judge prepared slices (B, 3, S, S): is there a hemorrhage, where does it lie, which patches show it.
 
     The heads see the class token beside the strongest answer of any patch, and the hemorrhage's log odds
-    rise with the hottest patches of the evidence: a small bleed fills one or two.
+    rise with the hottest patches of the evidence: a small bleed fills one or two. The location's head also
+    sees the patches that hold the blood, by themselves.
     """
 
     def __init__(self, encoder: str, size: int, *, dropout: float = 0.1) -> None:
@@ -90,7 +92,7 @@ class DTViT(nn.Module):
         self.encoder = build_encoder(encoder, size)
         width = ENCODERS[encoder].width
         self.hemorrhage = _head(2 * width, width, len(HEMORRHAGE_CLASSES), dropout)
-        self.location = _head(2 * width, width, len(LOCATIONS), dropout)
+        self.location = _head(3 * width, width, len(LOCATIONS), dropout)
         self.evidence = EvidenceHead(width, FINE_CHANNELS if ENCODERS[encoder].hybrid else 0)
 
     def forward(self, pictures: Tensor) -> Logits:
@@ -100,7 +102,19 @@ class DTViT(nn.Module):
         hemorrhage = self.hemorrhage(features)
         hottest = evidence.flatten(1).topk(min(HOTTEST, evidence[0].numel()), dim=1).values.mean(dim=1)
         present = torch.stack([torch.zeros_like(hottest), hottest], dim=1)
-        return Logits(hemorrhage + present, self.location(features), evidence)
+        location = self.location(torch.cat([features, bloody_token(tokens[:, 1:], evidence)], dim=1))
+        return Logits(hemorrhage + present, location, evidence)
+
+
+def bloody_token(patches: Tensor, evidence: Tensor) -> Tensor:
+    """Return the mean (B, width) of patch tokens (B, N, width), each weighed by how much blood it holds.
+
+    The location does not teach the evidence (B, G, G): blood lies where boxes say it does.
+    """
+    side = round(patches.shape[1] ** 0.5)
+    share = F.adaptive_avg_pool2d(evidence.detach().float().sigmoid(), side).flatten(1) + NO_BLOOD
+    weight = (share / share.sum(dim=1, keepdim=True)).to(patches.dtype)
+    return torch.einsum("bn,bnw->bw", weight, patches)
 
 
 def _head(width_in: int, width: int, classes: int, dropout: float) -> nn.Sequential:

@@ -115,6 +115,8 @@ def test_a_bundle_from_before_there_was_evidence_still_reads_and_shows_no_heat_m
     network = load_bundle(tmp_path).network
     torch.nn.init.zeros_(network.evidence.answer.weight)
     torch.nn.init.zeros_(network.evidence.answer.bias)
+    first_input = network.location[0].in_features * 2 // 3
+    network.location[0].weight.data[:, first_input:] = 0.0
     pictures = torch.rand(2, 3, TINY_SIZE, TINY_SIZE)
     weights = {
         name.replace("encoder.stem.", "encoder.patch_embed.backbone.").replace(
@@ -123,6 +125,7 @@ def test_a_bundle_from_before_there_was_evidence_still_reads_and_shows_no_heat_m
         for name, t in stored_weights(network).items()
         if not name.startswith("evidence.")
     }
+    weights["location.0.weight"] = weights["location.0.weight"][:, :first_input].contiguous()
     write_bundle(tmp_path, tiny_manifest(), weights)
     document = json.loads((tmp_path / "manifest.json").read_text())
     del document["heat_map"]
@@ -131,6 +134,7 @@ def test_a_bundle_from_before_there_was_evidence_still_reads_and_shows_no_heat_m
     old = load_bundle(tmp_path)
 
     assert torch.equal(old.network(pictures).hemorrhage, network(pictures).hemorrhage)
+    assert torch.equal(old.network(pictures).location, network(pictures).location)
     assert not old.manifest.heat_map
 
 

@@ -5,7 +5,7 @@ import torch
 from model_builders import TINY, TINY_SIZE
 
 from model.encoders import ENCODERS
-from model.network import DTViT, build_encoder, count_parameters, evidence_side
+from model.network import DTViT, bloody_token, build_encoder, count_parameters, evidence_side
 
 
 def test_the_paper_s_encoder_has_the_paper_s_number_of_parameters():
@@ -65,4 +65,31 @@ def test_the_hottest_patches_speak_for_the_slice():
 
     assert torch.allclose(after.evidence, before.evidence + 2.0, atol=1e-5)
     assert torch.allclose(after.hemorrhage - before.hemorrhage, torch.tensor([0.0, 2.0]), atol=1e-5)
-    assert torch.equal(after.location, before.location)
+
+
+def test_the_bloody_patches_weigh_by_the_blood_they_hold_and_teach_no_evidence():
+    patches = torch.tensor([[[1.0], [2.0], [3.0], [4.0]]], requires_grad=True)
+    evidence = torch.full((1, 2, 2), -30.0)
+    evidence[0, 0, 1], evidence[0, 1, 0] = 30.0, 0.0  # surely, and half
+    evidence.requires_grad_()
+
+    token = bloody_token(patches, evidence)
+    token.sum().backward()
+
+    assert token.item() == pytest.approx((2.0 + 0.5 * 3.0) / 1.5, abs=1e-4)
+    assert patches.grad is not None
+    assert evidence.grad is None
+
+
+def test_finer_evidence_weighs_the_patches_that_it_lies_in():
+    patches = torch.tensor([[[1.0], [2.0], [3.0], [4.0]]])
+    evidence = torch.full((1, 4, 4), -30.0)
+    evidence[0, 3, 3] = 30.0
+
+    assert bloody_token(patches, evidence).item() == pytest.approx(4.0, abs=1e-4)
+
+
+def test_where_no_patch_holds_blood_all_patches_count_alike():
+    patches = torch.tensor([[[1.0], [2.0], [3.0], [4.0]]])
+
+    assert bloody_token(patches, torch.full((1, 2, 2), -90.0)).item() == pytest.approx(2.5, abs=1e-4)
