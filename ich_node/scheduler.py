@@ -1,4 +1,4 @@
-"""The clock of the node (APScheduler): completes studies, forgets old images, runs retraining."""
+"""The clock of the node (APScheduler): completes studies, looks early, forgets old images, retrains."""
 
 import threading
 from collections.abc import Callable
@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from ich_node.core.grounds import Rules
 from ich_node.errors import DatabaseAway
 from ich_node.intake.close import close_complete_studies
+from ich_node.intake.early import EarlyWatch
 from ich_node.intake.forget import forget_old_images
 from ich_node.log import logger
 from ich_node.retraining.run import run_requested
@@ -33,7 +35,9 @@ def run(settings: Settings, stop: threading.Event) -> None:
     def _every(seconds: float, name: str, job: Callable[[], object]) -> None:
         scheduler.add_job(_guarded, "interval", args=(name, job), seconds=seconds, id=name)
 
+    early = EarlyWatch(database, archive, Rules(minimum_age_years=settings.analysis.minimum_age_years))
     _every(COMPLETE_EVERY_S, "complete", lambda: _complete(database, settings))
+    _every(COMPLETE_EVERY_S, "look early", lambda: early.look(now=_now()))
     _every(
         FORGET_EVERY_S, "forget", lambda: forget_old_images(database, archive, settings.storage, now=_now())
     )

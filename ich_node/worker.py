@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,20 +19,23 @@ from ich_node.errors import Collision, DatabaseAway, LeaseLost, UsageError
 from ich_node.log import logger
 from ich_node.settings import Settings
 from ich_node.store.bundles import serving
+from ich_node.store.claims import (
+    Claim,
+    claim_early,
+    claim_study,
+    conclude_early,
+    extend_lease,
+    finish_study,
+    postpone_study,
+    release_study,
+    withhold_early,
+)
 from ich_node.store.database import Connection, Database, await_current, installation_uid
 from ich_node.store.deliveries import add_deliveries, has_delivery_everywhere
 from ich_node.store.files import Archive
 from ich_node.store.history import append
-from ich_node.store.readings import add_readings, add_report, readings_of, reports_of
-from ich_node.store.studies import (
-    Claim,
-    claim_study,
-    extend_lease,
-    finish_study,
-    instances_of,
-    postpone_study,
-    release_study,
-)
+from ich_node.store.readings import Reading, add_readings, add_report, readings_of, reports_of
+from ich_node.store.studies import Study, instances_of
 from ich_node.vocabulary import Outcome, Reason
 from model.errors import BundleError
 
@@ -104,22 +107,23 @@ def work_once(bench: Bench) -> bool:
     bench.reader.take(bundle)
     lease_s = bench.settings.analysis.lease_s
     with bench.database.transaction() as connection:
-        claim = claim_study(connection, holder=bench.holder, lease_s=lease_s, now=_now())
+        early = claim_early(connection, holder=bench.holder, lease_s=lease_s, now=_now())
+        claim = early or claim_study(connection, holder=bench.holder, lease_s=lease_s, now=_now())
     if claim is None:
         return False
     try:
         _tell(bench, "claimed")
         with _kept_alive(bench, claim):
             order = _order(bench, claim)
-            analysis = _analysis(bench, claim, order)
+            analysis = _early_analysis(bench, order) if early else _analysis(bench, claim, order)
             if analysis is not None:
-                _record(bench, claim, order, analysis)
+                (_record_early if early else _record)(bench, claim, order, analysis)
     except LeaseLost:
         # another instance came, or somebody else holds the study now: what we have is about something else
         logger().warning("study.lease_lost", study=claim.study.id)
     except Stopping:
         with bench.database.transaction() as connection:
-            release_study(connection, claim, now=_now())
+            (withhold_early if early else release_study)(connection, claim, now=_now())
         raise
     return True
 
@@ -160,6 +164,15 @@ def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
     return None
 
 
+def _early_analysis(bench: Bench, order: Order) -> Analysis:
+    """Analyze what is there so far; a fault of ours is left to the reading of the whole."""
+    try:
+        return analyse(order, bench.reader, Stopwatch(at=lambda stage: _tell(bench, stage)), _site_time)
+    except Exception as error:  # noqa: BLE001  as for a whole study, but nothing is said of it
+        logger().warning("study.early_reading_failed", study=order.study.id, error=type(error).__name__)
+        return Analysis(outcome=Outcome.FAILED, reason=Reason.MODEL_FAILED)
+
+
 def _order(bench: Bench, claim: Claim) -> Order:
     study = claim.study
     with bench.database.transaction() as connection:
@@ -186,25 +199,50 @@ def _order(bench: Bench, claim: Claim) -> Order:
 def _record(bench: Bench, claim: Claim, order: Order, analysis: Analysis) -> None:
     """Write the outcome with everything that follows from it, all or nothing."""
     study, now = claim.study, _now()
-    destinations = [d.name for d in bench.settings.destinations] if bench.settings.mode == "report" else []
-    rows = reading_rows(analysis, order, now=now)
     _tell(bench, "built")
     with bench.database.transaction() as connection:
         _tell_selection(connection, analysis, study.id, now)
         finish_study(connection, claim, outcome=analysis.outcome, reason=analysis.reason, now=now)
-        before = [reading for reading in readings_of(connection, study.id) if reading.leading]
-        add_readings(connection, rows)
-        known = bool(before) and says_the_same(before[-1], rows)
-        if not (known and has_delivery_everywhere(connection, study.id, destinations)):
-            for report in analysis.reports:
-                add_deliveries(connection, add_report(connection, report), destinations, now=now)
+        _keep(bench, connection, analysis, order, now)
         bench.at("commit")
+    _log("study.finished", study, analysis)
+
+
+def _record_early(bench: Bench, claim: Claim, order: Order, analysis: Analysis) -> None:
+    """Write a positive before its study is whole, unless the same was said already; nothing else is kept."""
+    study, now = claim.study, _now()
+    _tell(bench, "built")
+    with bench.database.transaction() as connection:
+        rows = reading_rows(analysis, order, now=now)
+        if analysis.outcome is not Outcome.POSITIVE or _was_said(connection, study.id, rows):
+            withhold_early(connection, claim, now=now)
+            return
+        conclude_early(connection, claim, outcome=analysis.outcome, reason=analysis.reason, now=now)
+        _keep(bench, connection, analysis, order, now)
+        bench.at("commit")
+    _log("study.concluded_early", study, analysis)
+
+
+def _keep(bench: Bench, connection: Connection, analysis: Analysis, order: Order, now: datetime) -> None:
+    """Add readings, and reports with their deliveries unless a reader would learn nothing new from them."""
+    study_id = order.study.id
+    destinations = [d.name for d in bench.settings.destinations] if bench.settings.mode == "report" else []
+    rows = reading_rows(analysis, order, now=now)
+    known = _was_said(connection, study_id, rows)
+    add_readings(connection, rows)
+    if not (known and has_delivery_everywhere(connection, study_id, destinations)):
+        for report in analysis.reports:
+            add_deliveries(connection, add_report(connection, report), destinations, now=now)
+
+
+def _was_said(connection: Connection, study_id: int, rows: Sequence[Reading]) -> bool:
+    before = [reading for reading in readings_of(connection, study_id) if reading.leading]
+    return bool(before) and says_the_same(before[-1], rows)
+
+
+def _log(event: str, study: Study, analysis: Analysis) -> None:
     logger().info(
-        "study.finished",
-        study=study.id,
-        revision=study.revision,
-        outcome=analysis.outcome,
-        reason=analysis.reason,
+        event, study=study.id, revision=study.revision, outcome=analysis.outcome, reason=analysis.reason
     )
 
 

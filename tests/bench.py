@@ -60,8 +60,12 @@ class Room:
             assert answer.status == 0
         close_complete_studies(self.database, now=datetime.now(UTC), quiet_s=0, deadline_s=3600)
 
+    def changed(self, **changes):
+        """The bench with something else about it."""
+        return replace(self.bench, **changes)
+
     def work(self, study_uid=STUDY, **changes):
-        assert work_once(replace(self.bench, **changes))
+        assert work_once(self.changed(**changes))
         return self.look(study_uid)
 
     def look(self, study_uid=STUDY):

@@ -13,18 +13,12 @@ from pydicom.dataset import Dataset
 
 from ich_node.core.consensus import Opinion, Presence
 from ich_node.settings import Settings
+from ich_node.store.claims import claim_study, finish_study
 from ich_node.store.database import Database
 from ich_node.store.files import Archive, name_of
 from ich_node.store.labels import add_label
 from ich_node.store.readings import Reading, add_readings
-from ich_node.store.studies import (
-    NewInstance,
-    add_instance,
-    claim_study,
-    finish_study,
-    get_study,
-    mark_ready,
-)
+from ich_node.store.studies import NewInstance, add_instance, get_study, mark_ready
 from ich_node.vocabulary import Location
 from model.manifest import Thresholds
 

@@ -1,8 +1,21 @@
-"""When a study counts as whole: no open association and a quiet time, or the deadline. Pure."""
+"""When a study counts as whole: no open association and a quiet time, or the deadline. Pure.
 
-from dataclasses import dataclass
+A positive does not wait for that: heads that look whole are read while the study still arrives.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+from ich_node.core.grounds import Rules
+from ich_node.core.instances import InstanceFacts
+from ich_node.core.selection import Candidate, choose
+
+SETTLED_S = 1.0  # a series that has not grown for so long is looked at while others still come
+WHOLE_HEAD_MM = 100.0  # first to last center: from the skull's base to the vertex are 110 to 150 in adults
 
 
 class Completion(StrEnum):
@@ -28,3 +41,62 @@ def decide(arrival: Arrival, *, now: datetime, quiet_s: float, deadline_s: float
         return Completion.DEADLINE
     quiet = now - arrival.last_instance_at >= timedelta(seconds=quiet_s)
     return Completion.WHOLE if quiet and arrival.open_associations == 0 else Completion.WAIT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """A head scan that looks whole by its headers; lengths in mm.
+
+    `numbers_missing` counts the scanner's image numbers that nothing came for between the first and the last.
+    """
+
+    series_uid: str
+    slices: int
+    span_mm: float
+    step_mm: float
+    numbers_missing: int
+    instances: tuple[str, ...]
+
+    @property
+    def looks_whole(self) -> bool:
+        """Evenly spaced (or it had no step), over a head's length, and no number left out."""
+        return self.span_mm >= WHOLE_HEAD_MM and self.numbers_missing == 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The evidence as the history keeps it."""
+        return {key: value for key, value in asdict(self).items() if key != "instances"}
+
+
+def heads_of(facts: Sequence[InstanceFacts], rules: Rules | None = None) -> tuple[Head, ...]:
+    """Find the head scans that would be read, by headers alone, and that look whole; none without facts."""
+    if not facts:
+        return ()
+    numbers = {fact.sop_instance_uid: fact.instance_number for fact in facts}
+    heads = (_head(candidate, numbers) for candidate in choose(facts, rules).chosen)
+    return tuple(head for head in heads if head is not None and head.looks_whole)
+
+
+def _head(candidate: Candidate, numbers: dict[str, int | None]) -> Head | None:
+    geometry = candidate.geometry
+    if geometry is None or geometry.slice_spacing_mm is None:
+        return None
+    return Head(
+        series_uid=candidate.series_uid,
+        slices=geometry.slices,
+        span_mm=geometry.span_mm,
+        step_mm=geometry.slice_spacing_mm,
+        numbers_missing=_left_out([numbers[uid] for uid in candidate.instances]),
+        instances=candidate.instances,
+    )
+
+
+def _left_out(numbers: Sequence[int | None]) -> int:
+    """Count the numbers between the first and the last that nothing has; 0 where the scanner gave none."""
+    given = {number for number in numbers if number is not None}
+    return max(given) - min(given) + 1 - len(given) if given else 0
+
+
+def key_of(heads: Sequence[Head]) -> str:
+    """Name a set of heads by its images: the same set is not read early twice."""
+    uids = sorted(uid for head in heads for uid in head.instances)
+    return sha256("\n".join(uids).encode()).hexdigest()

@@ -4,6 +4,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
+from typing import BinaryIO
 
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
@@ -105,10 +106,11 @@ def _texts(content: bytes, start: int, end: int) -> dict[int, str]:
     return values
 
 
-def read_header(content: bytes) -> FileDataset:
+def read_header(content: bytes | BinaryIO) -> FileDataset:
     """Read all elements before the pixels; raises UnreadableInstance where the bytes are no DICOM."""
     try:
-        return dcmread(BytesIO(content), stop_before_pixels=True)
+        file = BytesIO(content) if isinstance(content, bytes) else content
+        return dcmread(file, stop_before_pixels=True)
     except PARSE_ERRORS as error:
         raise UnreadableInstance(Reason.NOT_DICOM, f"no DICOM data set ({type(error).__name__})") from None
 

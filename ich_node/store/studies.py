@@ -1,14 +1,14 @@
 """Statements about associations, studies and their instances. Take a connection, return frozen records."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from ich_node.core.completion import Arrival
 from ich_node.core.states import StudyEvent, StudyState, next_study_state
-from ich_node.errors import LeaseLost, UsageError
+from ich_node.errors import UsageError
 from ich_node.store.history import append
 from ich_node.store.tables import associations, instances, studies
 
@@ -69,16 +69,14 @@ class Study:
     lease_until: datetime | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """The right to work on a study until the lease ends; the token fences off whoever held it before."""
-
-    study: Study
-    holder: str
-    token: int
-
-
-_STUDY_COLUMNS = [studies.c[name] for name in Study.__dataclass_fields__]
+# whoever works on the row does so in vain from here on, early or not: its token is void
+NOT_HELD: dict[str, Any] = {
+    "lease_holder": None,
+    "lease_until": None,
+    "lease_token": studies.c.lease_token + 1,
+    "early_at": None,
+}
+STUDY_COLUMNS = [studies.c[name] for name in Study.__dataclass_fields__]
 _STORED_COLUMNS = [
     (studies if name == "study_uid" else instances).c[name] for name in StoredInstance.__dataclass_fields__
 ]
@@ -205,7 +203,7 @@ def _continue_study(connection: Connection, study: Study, now: datetime) -> None
     }
     if study.state is not StudyState.RECEIVING:
         # whoever works on it works on too little: the lease ends here and its token is void
-        values |= {"lease_holder": None, "lease_until": None, "lease_token": studies.c.lease_token + 1}
+        values |= NOT_HELD
         # and the deadline begins anew: else a study that waited long would be taken at this one image
         values["first_instance_at"] = now
     if study.state is StudyState.FINISHED:
@@ -224,17 +222,18 @@ def get_study(connection: Connection, study_id: int) -> Study | None:
 
 def list_studies(connection: Connection, *, limit: int = 50) -> list[Study]:
     """The newest studies first."""
-    statement = select(*_STUDY_COLUMNS).order_by(studies.c.id.desc()).limit(limit)
-    return [_study(row._mapping) for row in connection.execute(statement)]
+    statement = select(*STUDY_COLUMNS).order_by(studies.c.id.desc()).limit(limit)
+    return [study_of(row._mapping) for row in connection.execute(statement)]
 
 
 def _one_study(connection: Connection, condition: ColumnElement[bool], *, lock: bool = False) -> Study | None:
-    statement = select(*_STUDY_COLUMNS).where(condition)
+    statement = select(*STUDY_COLUMNS).where(condition)
     row = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
-    return None if row is None else _study(row._mapping)
+    return None if row is None else study_of(row._mapping)
 
 
-def _study(row: object) -> Study:
+def study_of(row: object) -> Study:
+    """Make a study of a row of STUDY_COLUMNS."""
     values = dict(row)  # type: ignore[call-overload]
     return Study(**{**values, "state": StudyState(values["state"])})
 
@@ -285,6 +284,7 @@ def mark_ready(
         "next_attempt_at": now,
         "attempts": 0,
         "cut_short": cut_short,
+        **NOT_HELD,
     }
     done = connection.execute(update(studies).where(still).values(values)).rowcount == 1
     if done:
@@ -309,90 +309,9 @@ def ask_again(connection: Connection, study: Study, *, now: datetime) -> None:
             ready_at=now,
             next_attempt_at=now,
             attempts=0,
-            lease_holder=None,
-            lease_until=None,
-            lease_token=studies.c.lease_token + 1,
+            **NOT_HELD,
         )
     )
     if queued.rowcount != 1:
         raise UsageError(f"study {study.id} is changing just now; look at it and ask again")
     append(connection, study.id, "study.asked_again", now=now)
-
-
-def claim_study(connection: Connection, *, holder: str, lease_s: float, now: datetime) -> Claim | None:
-    """Take the study that has waited longest; at most one worker gets it, on SQLite and PostgreSQL alike."""
-    free = and_(
-        studies.c.state == StudyState.READY,
-        studies.c.next_attempt_at <= now,
-        or_(studies.c.lease_until.is_(None), studies.c.lease_until < now),
-    )
-    # SQLite ignores SKIP LOCKED, but there a writer is alone anyhow (BEGIN IMMEDIATE)
-    oldest = (
-        select(studies.c.id).where(free).order_by(studies.c.ready_at, studies.c.id).limit(1)
-    ).with_for_update(skip_locked=True)
-    statement = (
-        update(studies)
-        .where(studies.c.id == oldest.scalar_subquery(), free)
-        .values(
-            lease_holder=holder,
-            lease_until=now + timedelta(seconds=lease_s),
-            lease_token=studies.c.lease_token + 1,
-            attempts=studies.c.attempts + 1,
-        )
-        .returning(*_STUDY_COLUMNS, studies.c.lease_token)
-    )
-    row = connection.execute(statement).one_or_none()
-    if row is None:
-        return None
-    values = dict(row._mapping)
-    token = values.pop("lease_token")
-    return Claim(study=_study(values), holder=holder, token=token)
-
-
-def extend_lease(connection: Connection, claim: Claim, *, lease_s: float, now: datetime) -> None:
-    """Say that the holder is alive; raises LeaseLost where the row has passed on."""
-    _update_claimed(connection, claim, lease_until=now + timedelta(seconds=lease_s))
-
-
-def postpone_study(connection: Connection, claim: Claim, *, until: datetime, now: datetime) -> None:
-    """Give a study back for another attempt; raises LeaseLost where the row has passed on."""
-    _update_claimed(connection, claim, lease_holder=None, lease_until=None, next_attempt_at=until)
-    append(connection, claim.study.id, "study.postponed", now=now, attempt=claim.study.attempts)
-
-
-def release_study(connection: Connection, claim: Claim, *, now: datetime) -> None:
-    """Give a study back that was not tried to the end; the attempt does not count.
-
-    Raises LeaseLost where the row has passed on.
-    """
-    attempts = studies.c.attempts - 1
-    _update_claimed(connection, claim, lease_holder=None, lease_until=None, attempts=attempts)
-    append(connection, claim.study.id, "study.released", now=now)
-
-
-def finish_study(
-    connection: Connection, claim: Claim, *, outcome: str, reason: str | None, now: datetime
-) -> None:
-    """Give a study its outcome; raises LeaseLost where the row has passed on: nothing is said twice."""
-    _update_claimed(
-        connection,
-        claim,
-        state=next_study_state(StudyState.READY, StudyEvent.CONCLUDED),
-        outcome=outcome,
-        reason=reason,
-        finished_at=now,
-        lease_holder=None,
-        lease_until=None,
-    )
-    append(connection, claim.study.id, "study.finished", now=now, outcome=outcome, reason=reason)
-
-
-def _update_claimed(connection: Connection, claim: Claim, **values: object) -> None:
-    ours = and_(
-        studies.c.id == claim.study.id,
-        studies.c.state == StudyState.READY,
-        studies.c.lease_holder == claim.holder,
-        studies.c.lease_token == claim.token,
-    )
-    if connection.execute(update(studies).where(ours).values(values)).rowcount != 1:
-        raise LeaseLost

@@ -128,6 +128,8 @@ studies = Table(
     Column("lease_holder", String(255)),
     Column("lease_until", UTCDateTime),
     Column("lease_token", Integer, nullable=False, default=0),  # fences off a worker that lost its lease
+    Column("early_at", UTCDateTime),  # when an early reading was asked for that nobody has taken yet
+    Column("early_key", String(64)),  # names the images that were last asked to be read early
     _one_of("state", StudyState),
     Index(None, "state", "next_attempt_at"),
 )

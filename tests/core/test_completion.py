@@ -1,10 +1,12 @@
 """When a study counts as whole."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from facts import stack
 
-from ich_node.core.completion import Arrival, Completion, decide
+from ich_node.core.completion import Arrival, Completion, decide, heads_of, key_of
 
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 
@@ -41,3 +43,47 @@ def test_a_clock_set_back_makes_nothing_whole():
     )
 
     assert decide(arrival, now=NOON, quiet_s=30, deadline_s=1800) is Completion.WAIT
+
+
+WHOLE = [6.0 * step for step in range(20)]
+
+
+def test_a_head_over_its_whole_length_looks_whole_with_its_evidence():
+    (head,) = heads_of(stack(WHOLE))
+
+    assert head.to_dict() == {
+        "series_uid": "1.2",
+        "slices": 20,
+        "span_mm": 114.0,
+        "step_mm": 6.0,
+        "numbers_missing": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param(stack(WHOLE[:17]), id="96 mm"),
+        pytest.param(stack(WHOLE[:9] + WHOLE[10:]), id="a gap"),
+        pytest.param(
+            stack([12.0 * step for step in range(12)])[::2], id="even steps, but numbers are left out"
+        ),
+    ],
+)
+def test_what_lacks_length_slices_or_numbers_does_not_look_whole(facts):
+    assert heads_of(facts) == ()
+
+
+def test_a_scanner_that_gives_no_numbers_can_still_send_a_whole_head():
+    facts = [replace(fact, instance_number=None) for fact in stack(WHOLE)]
+
+    assert len(heads_of(facts)) == 1
+
+
+def test_the_key_of_heads_follows_their_images_and_not_their_order():
+    (head,) = heads_of(stack(WHOLE))
+    (mirrored,) = heads_of(stack(WHOLE)[::-1])
+    (longer,) = heads_of(stack([*WHOLE, 120.0]))
+
+    assert key_of([head]) == key_of([mirrored]) != key_of([longer])

@@ -9,19 +9,11 @@ import pytest
 
 from ich_node.core.states import StudyState
 from ich_node.errors import LeaseLost
+from ich_node.store.claims import claim_study, extend_lease, finish_study, postpone_study, release_study
 from ich_node.store.database import Connection, Database
 from ich_node.store.deliveries import add_deliveries, claim_delivery, mark_sent, postpone_delivery
 from ich_node.store.readings import Report, add_report
-from ich_node.store.studies import (
-    NewInstance,
-    add_instance,
-    claim_study,
-    extend_lease,
-    finish_study,
-    get_study,
-    postpone_study,
-    release_study,
-)
+from ich_node.store.studies import NewInstance, add_instance, get_study
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 CLAIMERS = 6
