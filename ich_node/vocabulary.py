@@ -55,6 +55,13 @@ class Location(StrEnum):
     SUBTENTORIAL = "subtentorial"
 
 
+class HeadEnd(StrEnum):
+    """An end of the head, as a sentence names it."""
+
+    BASE = "the base of the skull"
+    VERTEX = "the vertex"
+
+
 class Verdict(StrEnum):
     """What a reason code means for the thing that bears it."""
 
@@ -297,10 +304,18 @@ def _counted(noun: str, names: Sequence[str]) -> str:
     return f"{noun}s {', '.join(names[:-1])} and {names[-1]}"
 
 
-def read_sentence(series_number: str, *, slices: int, covered_mm: float) -> str:
-    """Which series was read, and how much of it."""
+def read_sentence(
+    series_number: str, *, slices: int, covered_mm: float, not_covered: Sequence[HeadEnd] = ()
+) -> str:
+    """Which series was read, how much of it, and what of the head lies outside."""
     series = series_words(series_number)
-    return f"Read: {series}, {slices} slices over {covered_mm:.0f} mm; nothing above or below them."
+    read = f"Read: {series}, {slices} slices over {covered_mm:.0f} mm; nothing above or below them."
+    return f"{read} {not_covered_sentence(not_covered)}" if not_covered else read
+
+
+def not_covered_sentence(ends: Sequence[HeadEnd]) -> str:
+    """Which ends of the head the scan does not reach."""
+    return f"The scan does not reach {' nor '.join(end.value for end in ends)}."
 
 
 def not_read_sentence(series_number: str, *, instances: int) -> str:

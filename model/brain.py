@@ -23,13 +23,19 @@ FEWEST_BRAIN_SLICES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class BrainEvidence:
-    """`holds_brain` and why: slices that show brain within bone, their longest run, the largest area."""
+    """`holds_brain` and why: slices that show brain within bone, their longest run, the largest area.
+
+    `first_share`, `last_share`: the brain's area in the first and the last slice, of the largest. A scan of a
+    whole head begins and ends where hardly any brain is left.
+    """
 
     holds_brain: bool
     brain_slices: int
     longest_run_slices: int
     longest_run_mm: float
     largest_area_mm2: float
+    first_share: float
+    last_share: float
 
 
 def brain_evidence(volume: Volume, *, windowed: bool = False) -> BrainEvidence:
@@ -41,12 +47,15 @@ def brain_evidence(volume: Volume, *, windowed: bool = False) -> BrainEvidence:
     low, high = BRAIN_AREA_MM2
     shows = (areas >= low) & (areas <= high)
     run, run_mm = _longest_run(shows, volume.positions_mm)
+    largest = float(areas.max())
     return BrainEvidence(
         holds_brain=run >= FEWEST_BRAIN_SLICES and run_mm >= FEWEST_BRAIN_MM,
         brain_slices=int(shows.sum()),
         longest_run_slices=run,
         longest_run_mm=run_mm,
-        largest_area_mm2=float(areas.max()),
+        largest_area_mm2=largest,
+        first_share=float(areas[0]) / (largest or 1.0),
+        last_share=float(areas[-1]) / (largest or 1.0),
     )
 
 

@@ -170,7 +170,8 @@ def small_head(shape: tuple[int, int, int], *, bleed: bool = False, seed: int = 
     z = np.linspace(-0.55, 0.97, count, dtype=np.float32)[:, None, None]
     y = np.linspace(-1.15, 1.15, rows, dtype=np.float32)[None, :, None]
     x = np.linspace(-1.4, 1.4, columns, dtype=np.float32)[None, None, :]
-    radius = np.sqrt(x**2 + y**2 + np.float32(0.85) * z**2)
+    steepness = np.where(z > 0, np.float32(0.85), np.float32(2.4))  # the base closes sooner than the vertex
+    radius = np.sqrt(x**2 + y**2 + steepness * z**2)
     grain = np.random.default_rng(seed).normal(0, 4, shape).astype(np.float32)
     hu = np.full(shape, -1000, dtype=np.float32)
     hu[radius < 1.02] = 0  # scalp

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from ich_node.analysis.files import FoundInstance, read_file
+from ich_node.core.conclusion import ends_not_covered
 from ich_node.core.grounds import Rules
 from ich_node.core.instances import InstanceFacts
 from ich_node.core.selection import Look, Selection, choose
@@ -72,6 +73,8 @@ def look_at(
     except CannotJudge as fault:
         return Look(holds_brain=None, reasons=(fault.reason,)), None
     evidence = brain_evidence(assembled.volume, windowed=trust_headers)
+    not_covered = ends_not_covered(evidence.first_share, evidence.last_share)
+    assembled = replace(assembled, extent=replace(assembled.extent, not_covered=not_covered))
     return Look(holds_brain=_sees_brain(evidence, assembled, rules)), assembled
 
 

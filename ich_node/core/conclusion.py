@@ -3,7 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ich_node.vocabulary import SERIOUSNESS, Location, Outcome, Reason
+from ich_node.vocabulary import SERIOUSNESS, HeadEnd, Location, Outcome, Reason
+
+# of the brain's largest area, in an outermost slice: more, and the scan ends within the head. In 60 whole
+# scans of phe-sich it is 0.22 at most, in the upper half two slices of 5 mm less make it 0.3 to 0.5
+CUT_OFF_SHARE = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,10 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """What of a series was read; lengths in mm. `image_numbers`: SOP Instance UID to the scanner's number."""
+    """What of a series was read; lengths in mm. `image_numbers`: SOP Instance UID to the scanner's number.
+
+    `not_covered` names the ends of the head that lie outside.
+    """
 
     series_uid: str
     series_number: str
@@ -48,6 +55,7 @@ class Extent:
     first_mm: float
     last_mm: float
     image_numbers: Mapping[str, str] = field(default_factory=dict)
+    not_covered: tuple[HeadEnd, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +83,23 @@ class Finding:
 
 
 def conclude(scores: Scores, thresholds: Thresholds, *, extent: Extent, notes: Sequence[str] = ()) -> Finding:
-    """Turn scores into a finding: between the two thresholds lies doubt, and doubt is never negative."""
+    """Turn scores into a finding: between the two thresholds lies doubt, and doubt is never negative.
+
+    Nor is a head of which an end is missing: what bleeds there was not seen.
+    """
     outcome = _outcome_of(scores.study, thresholds)
+    if outcome is Outcome.NEGATIVE and extent.not_covered:
+        return not_judged([Reason.INCOMPLETE], extent=extent)
     location = None
     if outcome is Outcome.POSITIVE:
         location = max(scores.locations, key=lambda place: scores.locations[place])
     return Finding(outcome=outcome, scores=scores, location=location, extent=extent, notes=tuple(notes))
+
+
+def ends_not_covered(first_share: float, last_share: float) -> tuple[HeadEnd, ...]:
+    """Name the ends that a scan lacks, from the brain's area in its lowest and its highest slice (shares)."""
+    shares = {HeadEnd.BASE: first_share, HeadEnd.VERTEX: last_share}
+    return tuple(end for end, share in shares.items() if share > CUT_OFF_SHARE)
 
 
 def _outcome_of(score: float, thresholds: Thresholds) -> Outcome:

@@ -70,13 +70,18 @@ def _score(scores: Scores, context: ReportContext) -> str:
 
 def _read(extent: Extent) -> str:
     return vocabulary.read_sentence(
-        ascii_text(extent.series_number), slices=extent.slices, covered_mm=extent.covered_mm
+        ascii_text(extent.series_number),
+        slices=extent.slices,
+        covered_mm=extent.covered_mm,
+        not_covered=extent.not_covered,
     )
 
 
 def _refusal(finding: Finding, sources: Sequence[Dataset]) -> list[str]:
     reasons = (finding.reason, *finding.further_reasons)
     told = [reason.sentence for reason in reasons if reason]
+    if finding.extent and finding.extent.not_covered:
+        told.append(vocabulary.not_covered_sentence(finding.extent.not_covered))
     if finding.extent:
         series, instances = finding.extent.series_number, finding.extent.slices
     else:

@@ -1,22 +1,25 @@
 """From scores to words: doubt is never negative, and the most serious reading leads."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ich_node.core.conclusion import (
+    CUT_OFF_SHARE,
     Extent,
     Finding,
     Scores,
     SliceScore,
     Thresholds,
     conclude,
+    ends_not_covered,
     most_serious_first,
     not_judged,
 )
-from ich_node.vocabulary import Location, Outcome, Reason
+from ich_node.vocabulary import HeadEnd, Location, Outcome, Reason
 
 EXTENT = Extent(
     series_uid="1.2",
@@ -111,3 +114,28 @@ def test_the_words_never_say_that_there_is_no_hemorrhage():
 
     assert "detected by the algorithm" in said
     assert not any(word in said for word in ("normal", "excluded", "no hemorrhage"))
+
+
+@pytest.mark.parametrize("ends", [(HeadEnd.BASE,), (HeadEnd.VERTEX,), tuple(HeadEnd)])
+def test_a_head_that_lacks_an_end_is_never_negative_but_may_be_positive(ends):
+    cut_off = replace(EXTENT, not_covered=ends)
+
+    low, between, high = (conclude(_scores(score), POINTS, extent=cut_off) for score in (0.1, 0.5, 0.9))
+
+    assert (low.outcome, low.reason) == (Outcome.DECLINED, Reason.INCOMPLETE)
+    assert low.extent == cut_off
+    assert (between.outcome, high.outcome) == (Outcome.INDETERMINATE, Outcome.POSITIVE)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        (0.0, 0.0, ()),
+        (CUT_OFF_SHARE, CUT_OFF_SHARE, ()),
+        (0.41, 0.0, (HeadEnd.BASE,)),
+        (0.1, 0.9, (HeadEnd.VERTEX,)),
+        (1.0, 1.0, (HeadEnd.BASE, HeadEnd.VERTEX)),
+    ],
+)
+def test_a_scan_lacks_the_end_in_whose_outermost_slice_much_brain_is_left(first, last, expected):
+    assert ends_not_covered(first, last) == expected

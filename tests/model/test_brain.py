@@ -28,6 +28,17 @@ def test_a_skull_full_of_brain_holds_one():
     assert 12_000 < evidence.largest_area_mm2 < 18_000
 
 
+def test_a_whole_head_begins_and_ends_where_hardly_any_brain_is_left_and_half_a_head_does_not():
+    whole = ball(32, 900, slices=22)
+    upper = Volume(hu=whole.hu[11:], positions_mm=whole.positions_mm[11:], spacing_mm=whole.spacing_mm)
+
+    evidence, half = brain_evidence(whole), brain_evidence(upper)
+
+    assert max(evidence.first_share, evidence.last_share) < 0.2
+    assert half.first_share > 0.95
+    assert half.last_share < 0.2
+
+
 @pytest.mark.parametrize(
     ("core", "shell"),
     [(0, 120), (0, 900), (100, 900), (32, -60), (32, 60), (-50, 900), (-1000, 900), (-800, 40), (900, 900)],

@@ -276,3 +276,36 @@ def test_files_that_are_away_for_a_moment_cost_an_attempt_and_no_outcome(room):
 
     assert (waiting.state, waiting.outcome) == (StudyState.READY, None)
     assert study.outcome == "positive"
+
+
+@pytest.mark.parametrize(
+    ("slices", "thresholds", "expected", "said"),
+    [
+        pytest.param(
+            slice(0, 12), ALWAYS_NEGATIVE, ("declined", "INCOMPLETE"), "the vertex", id="lower half"
+        ),
+        pytest.param(
+            slice(9, None),
+            ALWAYS_NEGATIVE,
+            ("declined", "INCOMPLETE"),
+            "the base of the skull",
+            id="upper half",
+        ),
+        pytest.param(
+            slice(0, 12), ALWAYS_POSITIVE, ("positive", None), "the vertex", id="a bleed in half a head"
+        ),
+        pytest.param(slice(None), ALWAYS_NEGATIVE, ("negative", None), None, id="whole"),
+    ],
+)
+def test_half_a_head_is_never_negative_and_the_report_says_what_is_missing(
+    room, slices, thresholds, expected, said
+):
+    there = room(thresholds)
+    there.receive(_scan(slices=20)[slices])
+
+    study, readings, reports, _ = there.work()
+
+    words = f"The scan does not reach {said}."
+    assert (study.outcome, study.reason) == expected
+    assert (words in _said(reports[0]).conclusion) == (said is not None)
+    assert len(readings[0].result["extent"]["not_covered"]) == (said is not None)
