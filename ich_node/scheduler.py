@@ -1,4 +1,4 @@
-"""The clock of the node (APScheduler): completes studies, looks early, forgets old images, retrains."""
+"""The clock of the node (APScheduler): asks what is whole, forgets old images, runs retraining."""
 
 import threading
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from ich_node.core.grounds import Rules
 from ich_node.errors import DatabaseAway
 from ich_node.intake.close import close_complete_studies
+from ich_node.intake.compare import SourceWatch
 from ich_node.intake.early import EarlyWatch
 from ich_node.intake.forget import forget_old_images
 from ich_node.log import logger
@@ -18,6 +19,7 @@ from ich_node.store.database import Database, await_current
 from ich_node.store.files import Archive
 
 COMPLETE_EVERY_S = 0.5
+COMPARE_EVERY_S = 1
 RETRAIN_EVERY_S = 2
 FORGET_EVERY_S = 600
 
@@ -37,6 +39,8 @@ def run(settings: Settings, stop: threading.Event) -> None:
 
     early = EarlyWatch(database, archive, Rules(minimum_age_years=settings.analysis.minimum_age_years))
     _every(COMPLETE_EVERY_S, "complete", lambda: _complete(database, settings))
+    sources = SourceWatch(database, archive, settings, stop)
+    _every(COMPARE_EVERY_S, "compare", lambda: sources.look(now=_now()))
     _every(COMPLETE_EVERY_S, "look early", lambda: early.look(now=_now()))
     _every(
         FORGET_EVERY_S, "forget", lambda: forget_old_images(database, archive, settings.storage, now=_now())

@@ -108,11 +108,11 @@ def answering(status: int) -> Handler:
 
 @contextmanager
 def odd_pacs(
-    find: Handler, move: Handler | None, *, knows: Sequence[str] = (), stores_with: int = 0
+    find: Handler, move: Handler | None, *, knows: Sequence[str] = (), stores_with: int = 0, port: int = 0
 ) -> Iterator[int]:
-    """Run the PACS; its port. Without `move` it offers none; `knows` are the callers that it lets in.
+    """Run the PACS, on any port if none is given; its port. Without `move` it offers none.
 
-    What it sends to itself it answers with the status `stores_with`.
+    `knows` are the callers that it lets in. What it sends to itself it answers with the status `stores_with`.
     """
     entity = AE(ae_title=PACS)
     entity.require_calling_aet = list(knows)
@@ -127,7 +127,7 @@ def odd_pacs(
         (evt.EVT_C_MOVE, move or answering(0xC000)),
         (evt.EVT_C_STORE, lambda _event: stores_with),
     ]
-    server = entity.start_server((LOOPBACK, 0), block=False, evt_handlers=handlers)
+    server = entity.start_server((LOOPBACK, port), block=False, evt_handlers=handlers)
     assert server is not None
     try:
         yield int(server.server_address[1])

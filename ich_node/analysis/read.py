@@ -127,7 +127,7 @@ def _finding(series: AssembledSeries, prediction: Prediction, thresholds: Thresh
 
 
 def _unless_negative(reading: CandidateReading) -> CandidateReading:
-    """A sender that was still connected at the deadline has more to send: too early to say negative."""
+    """A sender still connected at the deadline, or a source with more of it: too early to say negative."""
     if reading.finding.outcome is not Outcome.NEGATIVE:
         return reading
     return replace(reading, finding=not_judged([Reason.INCOMPLETE], extent=reading.finding.extent))

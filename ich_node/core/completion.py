@@ -1,4 +1,4 @@
-"""When a study counts as whole: no open association and a quiet time, or the deadline. Pure.
+"""When a study counts as whole: nobody sends, and silence or a source says so; or the deadline. Pure.
 
 A positive does not wait for that: heads that look whole are read while the study still arrives.
 """
@@ -12,10 +12,18 @@ from typing import Any
 
 from ich_node.core.grounds import Rules
 from ich_node.core.instances import InstanceFacts
+from ich_node.core.retrieval import Held, SeriesThere, gaps_between
 from ich_node.core.selection import Candidate, choose
 
 SETTLED_S = 1.0  # a series that has not grown for so long is looked at while others still come
 WHOLE_HEAD_MM = 100.0  # first to last center: from the skull's base to the vertex are 110 to 150 in adults
+
+
+class SourceSays(StrEnum):
+    """What a C-FIND of a source says of a study, as it was when it was asked."""
+
+    ALL_CAME = "all came"
+    MORE_TO_COME = "more to come"  # of a series of which something came
 
 
 class Completion(StrEnum):
@@ -28,19 +36,43 @@ class Completion(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """What is known of a study's arrival; times are aware."""
+    """What is known of a study's arrival; times are aware. `source_says` is of what came up to now."""
 
     first_instance_at: datetime
     last_instance_at: datetime
     open_associations: int
+    source_says: SourceSays | None = None
+
+    @property
+    def speaks_for_a_loss(self) -> bool:
+        """Whether more of the study exists than came, as far as anybody can tell."""
+        return self.open_associations > 0 or self.source_says is SourceSays.MORE_TO_COME
 
 
 def decide(arrival: Arrival, *, now: datetime, quiet_s: float, deadline_s: float) -> Completion:
-    """Decide whether the study is whole; silence alone never counts while its sender is still connected."""
+    """Decide whether the study is whole; silence alone never counts while its sender is still connected.
+
+    A source that says that all came ends the silence early; one that has more makes it wait for the deadline.
+    """
     if now - arrival.first_instance_at >= timedelta(seconds=deadline_s):
         return Completion.DEADLINE
+    if arrival.speaks_for_a_loss:
+        return Completion.WAIT
     quiet = now - arrival.last_instance_at >= timedelta(seconds=quiet_s)
-    return Completion.WHOLE if quiet and arrival.open_associations == 0 else Completion.WAIT
+    return Completion.WHOLE if quiet or arrival.source_says is SourceSays.ALL_CAME else Completion.WAIT
+
+
+def compare(there: Sequence[SeriesThere], here: Held) -> SourceSays | None:
+    """Say what a source's list of series means for what came; None where it proves nothing.
+
+    A series of which nothing came may not be meant for us; one of which something came is.
+    """
+    if not there:
+        return None
+    gaps = gaps_between(there, here)
+    if any(here.get(gap.series.series_uid) for gap in gaps):
+        return SourceSays.MORE_TO_COME
+    return None if gaps else SourceSays.ALL_CAME
 
 
 @dataclass(frozen=True, kw_only=True)

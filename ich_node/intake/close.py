@@ -4,8 +4,9 @@ from datetime import datetime
 
 from ich_node.core.completion import Completion, decide
 from ich_node.log import logger
+from ich_node.store.arrivals import arrivals
 from ich_node.store.database import Database
-from ich_node.store.studies import arrivals, mark_ready
+from ich_node.store.studies import mark_ready
 
 
 def close_complete_studies(database: Database, *, now: datetime, quiet_s: float, deadline_s: float) -> int:
@@ -22,7 +23,7 @@ def close_complete_studies(database: Database, *, now: datetime, quiet_s: float,
                 study_id,
                 quiet_since=arrival.last_instance_at,
                 by_deadline=by_deadline,
-                cut_short=by_deadline and arrival.open_associations > 0,
+                cut_short=by_deadline and arrival.speaks_for_a_loss,
                 now=now,
             )
             if queued:

@@ -10,8 +10,8 @@ from ich_node.dicom.headers import instance_facts
 from ich_node.dicom.part10 import DEFLATED_TRANSFER_SYNTAXES, read_header
 from ich_node.errors import UnreadableInstance
 from ich_node.log import logger
+from ich_node.store.arrivals import Arriving, arriving_series, ask_early, files_of_series
 from ich_node.store.database import Database
-from ich_node.store.early import Arriving, arriving_series, ask_early, files_of_series
 from ich_node.store.files import Archive
 
 

@@ -143,7 +143,7 @@ def fetch(
     gaps: list[Gap] = []
     try:
         if not fetching.stop.is_set():
-            series = list_series(fetching, study)
+            series = list_series(fetching, study.study_uid)
             gaps = _settled(fetching, series, here, said_missing=None if trouble else counts.failed)
     except (DeliveryFailed, FetchFailed) as error:
         trouble = "; ".join(filter(None, (trouble, str(error))))
@@ -200,12 +200,15 @@ def _refusal(status: int) -> str:
     return f"{_REFUSALS.get(status, 'it was unable to process the request')} (status {status:04X})"
 
 
-def list_series(fetching: Fetching, study: StudyThere) -> list[SeriesThere]:
-    """List the series of a study with their images; where it lists no images, with their number."""
+def list_series(fetching: Fetching, study_uid: str) -> list[SeriesThere]:
+    """List the series of a study with their images; where it lists no images, with their number.
+
+    Raises FetchFailed, DeliveryFailed.
+    """
     with _association(fetching, FIND) as association:
-        series = _find(association, fetching, series_query(study.study_uid))
+        series = _find(association, fetching, series_query(study_uid))
         return [
-            series_there(one, _images(association, fetching, study.study_uid, text(one, "SeriesInstanceUID")))
+            series_there(one, _images(association, fetching, study_uid, text(one, "SeriesInstanceUID")))
             for one in series
         ]
 

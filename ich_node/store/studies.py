@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 
-from ich_node.core.completion import Arrival
 from ich_node.core.states import StudyEvent, StudyState, next_study_state
 from ich_node.errors import UsageError
 from ich_node.store.history import append
@@ -236,31 +235,6 @@ def study_of(row: object) -> Study:
     """Make a study of a row of STUDY_COLUMNS."""
     values = dict(row)  # type: ignore[call-overload]
     return Study(**{**values, "state": StudyState(values["state"])})
-
-
-def arrivals(connection: Connection) -> list[tuple[int, Arrival]]:
-    """What is known of every study that is being received, for the decision whether it is whole."""
-    open_per_study = (
-        select(instances.c.study_id, func.count(func.distinct(associations.c.id)).label("open"))
-        .join(associations, associations.c.id == instances.c.association_id)
-        .where(associations.c.closed_at.is_(None))
-        .group_by(instances.c.study_id)
-        .subquery()
-    )
-    statement = (
-        select(
-            studies.c.id,
-            studies.c.first_instance_at,
-            studies.c.last_instance_at,
-            func.coalesce(open_per_study.c.open, 0),
-        )
-        .outerjoin(open_per_study, open_per_study.c.study_id == studies.c.id)
-        .where(studies.c.state == StudyState.RECEIVING)
-    )
-    return [
-        (row[0], Arrival(first_instance_at=row[1], last_instance_at=row[2], open_associations=row[3]))
-        for row in connection.execute(statement)
-    ]
 
 
 def mark_ready(

@@ -117,7 +117,7 @@ studies = Table(
     Column("reason", String(32)),
     Column("revision", Integer, nullable=False, default=1),
     Column("conflict", Boolean, nullable=False, default=False),
-    Column("cut_short", Boolean, nullable=False, default=False),  # taken at the deadline, sender still there
+    Column("cut_short", Boolean, nullable=False, default=False),  # taken at the deadline, more may come
     Column("first_instance_at", UTCDateTime, nullable=False),  # of this revision
     Column("last_instance_at", UTCDateTime, nullable=False),
     Column("ready_at", UTCDateTime),
@@ -130,6 +130,8 @@ studies = Table(
     Column("lease_token", Integer, nullable=False, default=0),  # fences off a worker that lost its lease
     Column("early_at", UTCDateTime),  # when an early reading was asked for that nobody has taken yet
     Column("early_key", String(64)),  # names the images that were last asked to be read early
+    Column("compared_at", UTCDateTime),  # last_instance_at when a source was last asked what it has
+    Column("source_says", String(16)),
     _one_of("state", StudyState),
     Index(None, "state", "next_attempt_at"),
 )

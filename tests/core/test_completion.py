@@ -6,7 +6,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from facts import stack
 
-from ich_node.core.completion import Arrival, Completion, decide, heads_of, key_of
+from ich_node.core.completion import (
+    Arrival,
+    Completion,
+    SourceSays,
+    compare,
+    decide,
+    heads_of,
+    key_of,
+)
+from ich_node.core.retrieval import SeriesThere
 
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 
@@ -43,6 +52,52 @@ def test_a_clock_set_back_makes_nothing_whole():
     )
 
     assert decide(arrival, now=NOON, quiet_s=30, deadline_s=1800) is Completion.WAIT
+
+
+@pytest.mark.parametrize(
+    ("says", "last_s_ago", "open_associations", "expected"),
+    [
+        (SourceSays.ALL_CAME, 1, 0, Completion.WHOLE),  # no need to wait for the silence
+        (SourceSays.ALL_CAME, 1, 1, Completion.WAIT),  # but for the sender to leave
+        (SourceSays.MORE_TO_COME, 300, 0, Completion.WAIT),
+        (SourceSays.MORE_TO_COME, 1799, 0, Completion.WAIT),
+    ],
+)
+def test_a_source_shortens_the_silence_and_one_that_has_more_makes_it_wait(
+    says, last_s_ago, open_associations, expected
+):
+    arrival = Arrival(
+        first_instance_at=NOON - timedelta(seconds=1799),
+        last_instance_at=NOON - timedelta(seconds=last_s_ago),
+        open_associations=open_associations,
+        source_says=says,
+    )
+
+    assert decide(arrival, now=NOON, quiet_s=30, deadline_s=1800) is expected
+    assert decide(arrival, now=NOON, quiet_s=30, deadline_s=1700) is Completion.DEADLINE
+
+
+def _series(uid, *images, counted=0):
+    return SeriesThere(series_uid=uid, number="1", images=frozenset(images), counted=counted)
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "expected"),
+    [
+        pytest.param([], {"1": {"a"}}, None, id="it does not know the study"),
+        pytest.param([_series("1", "a", "b")], {"1": {"a", "b"}}, SourceSays.ALL_CAME, id="all"),
+        pytest.param([_series("1", "a")], {"1": {"a", "b"}}, SourceSays.ALL_CAME, id="we have more"),
+        pytest.param([_series("1", "a", "b")], {"1": {"a"}}, SourceSays.MORE_TO_COME, id="an image less"),
+        pytest.param([_series("1", counted=3)], {"1": {"a"}}, SourceSays.MORE_TO_COME, id="counted only"),
+        pytest.param(
+            [_series("1", "a"), _series("2", "b")], {"1": {"a"}}, None, id="a series that may not be for us"
+        ),
+    ],
+)
+def test_a_list_of_the_source_speaks_for_a_loss_only_in_a_series_of_which_something_came(
+    there, here, expected
+):
+    assert compare(there, here) is expected
 
 
 WHOLE = [6.0 * step for step in range(20)]

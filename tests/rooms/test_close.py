@@ -10,12 +10,12 @@ from reception import Message, count
 from ich_node.core.states import StudyState
 from ich_node.intake.accept import accept
 from ich_node.intake.close import close_complete_studies
+from ich_node.store.arrivals import arrivals
 from ich_node.store.claims import claim_study
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
 from ich_node.store.studies import (
     Study,
-    arrivals,
     close_association,
     close_associations_of,
     find_study,

@@ -1,0 +1,66 @@
+"""Asks sources what they have of a study that nobody sends of any more (C-FIND). Network and database."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from ich_node.core.completion import SETTLED_S, SourceSays, compare
+from ich_node.errors import DeliveryFailed, FetchFailed
+from ich_node.intake.fetch import Fetching, held, list_series
+from ich_node.log import logger
+from ich_node.settings import Settings
+from ich_node.store.arrivals import Uncompared, note_comparison, uncompared_studies
+from ich_node.store.database import Database
+from ich_node.store.files import Archive
+
+UNANSWERED_PAUSE_S = 60.0  # a source that does not answer is left alone so long: the silence decides then
+
+
+class SourceWatch:
+    """Compares each study once with what the sources list, and again after more of it came."""
+
+    def __init__(
+        self,
+        database: Database,
+        archive: Archive,
+        settings: Settings,
+        stop: threading.Event,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database, self._archive, self._clock = database, archive, clock
+        self._sources = [
+            Fetching(source=source, receiver=settings.receiver, timeout_s=settings.fetch.timeout_s, stop=stop)
+            for source in settings.sources
+        ]
+        self._paused_until: dict[str, float] = {}
+
+    def look(self, *, now: datetime) -> int:
+        """Compare the studies that wait for it; returns of how many a source proved something."""
+        if not self._sources:
+            return 0
+        with self._database.transaction() as connection:
+            waiting = uncompared_studies(connection, settled_since=now - timedelta(seconds=SETTLED_S))
+        return sum(self._compare(asked, now) for asked in waiting)
+
+    def _compare(self, asked: Uncompared, now: datetime) -> bool:
+        says, name = None, None
+        for fetching in self._sources:
+            name, says = fetching.source.name, self._says(fetching, asked.study_uid)
+            if says is not None:
+                break
+        with self._database.transaction() as connection:
+            note_comparison(connection, asked, says, source=name, now=now)
+        return says is not None
+
+    def _says(self, fetching: Fetching, study_uid: str) -> SourceSays | None:
+        name = fetching.source.name
+        if self._clock() < self._paused_until.get(name, 0.0):
+            return None
+        try:
+            there = list_series(fetching, study_uid)
+        except (DeliveryFailed, FetchFailed) as error:
+            self._paused_until[name] = self._clock() + UNANSWERED_PAUSE_S
+            logger().warning("source.not_answered", source=name, error=type(error).__name__)
+            return None
+        return compare(there, held(self._database, self._archive, study_uid))
