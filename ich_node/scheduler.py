@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from ich_node.core.grounds import Rules
 from ich_node.errors import DatabaseAway
 from ich_node.intake.close import close_complete_studies
 from ich_node.intake.compare import SourceWatch
@@ -37,7 +36,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
     def _every(seconds: float, name: str, job: Callable[[], object]) -> None:
         scheduler.add_job(_guarded, "interval", args=(name, job), seconds=seconds, id=name)
 
-    early = EarlyWatch(database, archive, Rules(minimum_age_years=settings.analysis.minimum_age_years))
+    early = EarlyWatch(database, archive, settings.rules)
     _every(COMPLETE_EVERY_S, "complete", lambda: _complete(database, settings))
     sources = SourceWatch(database, archive, settings, stop)
     _every(COMPARE_EVERY_S, "compare", lambda: sources.look(now=_now()))

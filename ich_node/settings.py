@@ -19,6 +19,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ich_node.core.grounds import Rules
+from ich_node.core.site_rules import CountsAs, SeriesRule
 from ich_node.errors import SettingsError
 
 PREFIX = "ICH_NODE_"
@@ -154,6 +156,21 @@ class Analysis(_Section):
     minimum_age_years: float = Field(18, ge=0, description="younger patients are declined as out of scope")
 
 
+class SeriesRuleSetting(_Section):
+    description: str = Field("", description="pattern of the SeriesDescription (* and ?; case is the same)")
+    protocol: str = Field("", description="pattern of the ProtocolName")
+    kernel: str = Field("", description="pattern of the ConvolutionKernel")
+    counts_as: CountsAs = Field(
+        description="head, other (another part), preferred (before its twins), derived, contrast or bone"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_pattern(self) -> "SeriesRuleSetting":
+        if not (self.description or self.protocol or self.kernel):
+            raise ValueError("give a pattern: description, protocol or kernel")
+        return self
+
+
 class Delivery(_Section):
     attempts: int = Field(
         40, ge=1, description="attempts at one destination before the delivery ends as failed"
@@ -211,6 +228,9 @@ class Settings(BaseSettings):
     sources: tuple[Source, ...] = Field(
         (), description="PACS that `ich-node fetch` asks for studies; what they send comes in by [[senders]]"
     )
+    series_rules: tuple[SeriesRuleSetting, ...] = Field(
+        (), description="what the site says of its own series: it overrules their words; `explain` shows how"
+    )
     database: Database = Database()
     storage: Storage = Field(default_factory=Storage)
     receiver: Receiver = Receiver()
@@ -228,6 +248,12 @@ class Settings(BaseSettings):
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{key}: each needs a name of its own; more than one is {', '.join(twice)}")
         return self
+
+    @property
+    def rules(self) -> Rules:
+        """What the site asks of a series."""
+        series = tuple(SeriesRule(**rule.model_dump()) for rule in self.series_rules)
+        return Rules(minimum_age_years=self.analysis.minimum_age_years, series=series)
 
     @property
     def database_url(self) -> str:

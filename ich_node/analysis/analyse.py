@@ -14,7 +14,6 @@ from ich_node.analysis.read import CandidateReading, failed_finding, headers_of,
 from ich_node.analysis.reader import Reader
 from ich_node.analysis.reports import NO_THRESHOLDS, build_reports
 from ich_node.analysis.stopwatch import Stopwatch
-from ich_node.core.grounds import Rules
 from ich_node.core.selection import Selection
 from ich_node.dicom.report_header import bare_headers
 from ich_node.errors import AnalysisFailed
@@ -47,8 +46,8 @@ def analyse(order: Order, reader: Reader, watch: Stopwatch, clock: Callable[[], 
             raise AnalysisFailed("files of the study are not there now")  # a mount may come back
         if not found:
             return give_up(order, at=clock())
-        rules = Rules(minimum_age_years=order.settings.analysis.minimum_age_years)
-        choice = choose_series(found, rules, trust_headers=order.settings.analysis.trust_headers)
+        site = order.settings
+        choice = choose_series(found, site.rules, trust_headers=site.analysis.trust_headers)
     selection = choice.selection
     read = read_chosen(order, choice, reader, watch)
     if not read.readings:

@@ -36,13 +36,11 @@ def explain(
     The rules are those of the settings, where some are given, else those of a new installation.
     """
     from ich_node.analysis.explain import explain_folder
-    from ich_node.core.grounds import Rules
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
-    site = given(context).settings().analysis
-    rules = Rules(minimum_age_years=site.minimum_age_years)
-    explanation = explain_folder(folder, rules, trust_headers=site.trust_headers)
+    site = given(context).settings()
+    explanation = explain_folder(folder, site.rules, trust_headers=site.analysis.trust_headers)
     if as_json:
         typer.echo(explanation.to_json())
     else:

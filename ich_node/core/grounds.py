@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ich_node.core.candidates import Part, grids_of
 from ich_node.core.claims import has_contrast, is_sharp
 from ich_node.core.instances import InstanceFacts
+from ich_node.core.site_rules import CountsAs, SeriesRule, counted_as
 from ich_node.vocabulary import Reason
 
 # transfer syntaxes that cannot be lossless (PS3.5 A.4.1): JPEG baseline, extended, old progressive ones
@@ -35,6 +36,7 @@ class Rules:
     preferred_thickness_mm: float = 5.0
     maximum_ratio: float = 10.0
     limits: Limits = Limits()
+    series: tuple[SeriesRule, ...] = ()
 
 
 def decline_reasons(part: Part, rules: Rules) -> set[Reason]:
@@ -42,10 +44,12 @@ def decline_reasons(part: Part, rules: Rules) -> set[Reason]:
     first = part.first
     ages = [fact.patient_age_years for fact in part.instances if fact.patient_age_years is not None]
     agents = {fact.contrast_agent for fact in part.instances}
+    site = counted_as(first, rules.series)
     found = {
         Reason.TOO_LARGE: is_too_large(part, rules.limits),
-        Reason.CONTRAST: any(has_contrast(agent, first.series_description) for agent in agents),
-        Reason.BONE_KERNEL: is_sharp(first.kernel, first.series_description),
+        Reason.CONTRAST: CountsAs.CONTRAST in site
+        or any(has_contrast(agent, first.series_description) for agent in agents),
+        Reason.BONE_KERNEL: CountsAs.BONE in site or is_sharp(first.kernel, first.series_description),
         Reason.OUT_OF_SCOPE: bool(ages) and min(ages) < rules.minimum_age_years,
         Reason.NOT_HU: first.samples_per_pixel != 1,
         Reason.LOSSY: any(is_too_lossy(fact, rules.maximum_ratio) for fact in part.instances),
@@ -105,8 +109,9 @@ def _is_short(part: Part, rules: Rules) -> bool:
 def preference(part: Part, *, widest_mm: float, rules: Rules) -> tuple[object, ...]:
     """Build the sorting key of candidates: the smallest is preferred, and no two are equal.
 
-    Whole before partial, original before derived, soft before sharp kernel, native before enhanced, then more
-    coverage than 15 mm, thickness near the one that the network knows, and a fixed tie-break.
+    Whole before partial, what the site prefers, original before derived, soft before sharp kernel, native
+    before enhanced, then more coverage than 15 mm, thickness near the one that the network knows, and a fixed
+    tie-break.
     """
     first, geometry = part.first, part.geometry
     span_mm = geometry.span_mm if geometry else 0.0
@@ -115,6 +120,7 @@ def preference(part: Part, *, widest_mm: float, rules: Rules) -> tuple[object, .
     return (
         bool(part.fate),
         _is_short(part, rules),
+        CountsAs.PREFERRED not in counted_as(first, rules.series),
         first.image_type[:1] == ("DERIVED",),
         is_sharp(first.kernel, first.series_description),
         has_contrast(first.contrast_agent, first.series_description),

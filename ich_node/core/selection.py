@@ -13,6 +13,7 @@ from ich_node.core.geometry import Geometry
 from ich_node.core.grounds import Rules, decline_reasons, preference
 from ich_node.core.instances import SECONDARY_CAPTURE_CLASSES
 from ich_node.core.instances import InstanceFacts as InstanceFacts
+from ich_node.core.site_rules import CountsAs, counted_as
 from ich_node.vocabulary import Reason, Verdict
 
 
@@ -160,11 +161,11 @@ def _conflicting(facts: Sequence[InstanceFacts]) -> frozenset[str]:
 
 def _judge(part: Part, acquisition: int, scene: _Scene) -> Candidate:
     first = part.first
-    claim = body_claim(
-        f"{first.series_description} {first.protocol}", first.study_description, body_part=first.body_part
-    )
+    claim = _claim(part, scene.rules)
     look = scene.looks.get(part.key)
     reasons = _ignore_reasons(part, claim, look)
+    if CountsAs.DERIVED in counted_as(first, scene.rules.series):
+        reasons.add(Reason.DERIVED)
     if not any(reason.verdict is Verdict.IGNORED for reason in reasons):
         reasons |= decline_reasons(part, scene.rules)
         reasons |= set(look.reasons) if look else set()
@@ -183,6 +184,18 @@ def _judge(part: Part, acquisition: int, scene: _Scene) -> Candidate:
         reasons=tuple(sorted(reasons, key=lambda reason: reason.rank)),
         geometry=part.geometry,
     )
+
+
+def _claim(part: Part, rules: Rules) -> Claim:
+    """Take the site's word before that of the header."""
+    first = part.first
+    site = counted_as(first, rules.series)
+    if CountsAs.OTHER in site:
+        return Claim.OTHER
+    if CountsAs.HEAD in site:
+        return Claim.HEAD
+    words = f"{first.series_description} {first.protocol}"
+    return body_claim(words, first.study_description, body_part=first.body_part)
 
 
 def _ignore_reasons(part: Part, claim: Claim, look: Look | None) -> set[Reason]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ich_node.core.grounds import Limits, Rules
 from ich_node.core.instances import Compression, InstanceFacts
 from ich_node.core.selection import Look, choose
+from ich_node.core.site_rules import CountsAs, SeriesRule
 from ich_node.vocabulary import Reason
 
 JPEG_BASELINE = Compression(transfer_syntax_uid="1.2.840.10008.1.2.4.50", lossy=True, ratio=8.0)
@@ -322,3 +323,69 @@ def test_order_of_arrival_never_changes_the_choice(chance: random.Random) -> Non
     chance.shuffle(facts)
 
     assert choose(facts) == expected
+
+
+def _site(**rule):
+    return Rules(series=(SeriesRule(**rule),))
+
+
+@pytest.mark.parametrize(
+    ("facts", "rules", "expected"),
+    [
+        pytest.param(
+            stack(series_description="Routine 3"),
+            _site(description="routine*", counts_as=CountsAs.CONTRAST),
+            Reason.CONTRAST,
+            id="contrast by its name",
+        ),
+        pytest.param(
+            stack(kernel="FC30"),
+            _site(kernel="fc3?", counts_as=CountsAs.BONE),
+            Reason.BONE_KERNEL,
+            id="kernel",
+        ),
+        pytest.param(
+            stack(protocol="Orbit", series_description="Head"),
+            _site(protocol="orbit", description="head", counts_as=CountsAs.OTHER),
+            Reason.NOT_HEAD,
+            id="two patterns",
+        ),
+        pytest.param(
+            stack(series_description="Average"),
+            _site(description="aver*", counts_as=CountsAs.DERIVED),
+            Reason.DERIVED,
+            id="derived",
+        ),
+    ],
+)
+def test_what_the_site_says_of_a_series_overrules_what_its_words_say(facts, rules, expected):
+    assert choose(facts).verdict == "read"
+    assert choose(facts, rules).reason is expected
+
+
+def test_a_site_can_name_its_head_scans_in_its_own_words():
+    facts = stack(series_description="Schwerpunkt A", body_part="CHEST", study_description="", protocol="")
+
+    assert choose(facts).reason is Reason.NOT_HEAD
+    assert choose(facts, _site(description="schwerpunkt*", counts_as=CountsAs.HEAD)).verdict == "read"
+
+
+def test_a_preferred_series_is_read_before_its_twins_but_not_if_it_cannot_be():
+    thick, thin = stack(), stack([2.0 * step for step in range(73)], series="1.3", slice_thickness_mm=2.0)
+    thin = [replace(fact, series_description="Brain 2.0") for fact in thin]
+    rules = _site(description="brain 2.0", counts_as=CountsAs.PREFERRED)
+
+    (by_default,) = choose([*thick, *thin]).chosen
+    (preferred,) = choose([*thick, *thin], rules).chosen
+    (with_holes,) = choose([*thick, *thin[:30], *thin[40:]], rules).chosen
+
+    assert (by_default.series_uid, preferred.series_uid, with_holes.series_uid) == ("1.2", "1.3", "1.2")
+
+
+def test_patterns_match_the_whole_and_all_that_are_given():
+    rule = SeriesRule(description="head*", kernel="H3*", counts_as=CountsAs.PREFERRED)
+
+    assert rule.matches(fact(series_description=" HEAD 5.0 ", kernel="h31s"))
+    assert not rule.matches(fact(series_description="The head", kernel="H31s"))
+    assert not rule.matches(fact(series_description="Head", kernel="H70h"))
+    assert not SeriesRule(counts_as=CountsAs.BONE).matches(fact())
