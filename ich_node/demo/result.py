@@ -96,4 +96,4 @@ def _seconds(walked: Walked, reading: Reading | None) -> dict[str, float]:
 
 
 def _between(begin: datetime | None, end: datetime | None) -> float:
-    return round((end - begin).total_seconds(), 3) if begin and end else 0.0
+    return max(0.0, round((end - begin).total_seconds(), 3)) if begin and end else 0.0

@@ -100,9 +100,9 @@ def send(
     results: list[Sent] = []
     for _, study in groupby(datasets, key=lambda dataset: str(dataset.StudyInstanceUID)):
         images = list(study)
-        association = _associate(images, host, port, calling_ae, called_ae)
+        association = associate(images, host, port, calling_ae=calling_ae, called_ae=called_ae)
         for image in images:
-            results.append(_store(association, image))
+            results.append(store(association, image))
             if on_sent is not None:
                 on_sent(results[-1])
         association.release()
@@ -120,9 +120,10 @@ def _opened(path: Path) -> Dataset:
     return dataset
 
 
-def _associate(
-    images: Sequence[Dataset], host: str, port: int, calling_ae: str, called_ae: str
+def associate(
+    images: Sequence[Dataset], host: str, port: int, *, calling_ae: str = "CT1", called_ae: str = "ICHNODE"
 ) -> Association:
+    """Open an association that offers every class and syntax of the images; raises DeliveryFailed."""
     entity = AE(ae_title=calling_ae)
     kinds = {(str(image.SOPClassUID), str(image.file_meta.TransferSyntaxUID)) for image in images}
     for sop_class, syntax in sorted(kinds):
@@ -139,7 +140,8 @@ def _associate(
     return association
 
 
-def _store(association: Association, image: Dataset) -> Sent:
+def store(association: Association, image: Dataset) -> Sent:
+    """Send one image and say what became of it."""
     uid = str(image.SOPInstanceUID)
     if not association.is_established:
         return Sent(sop_instance_uid=uid, status=None)

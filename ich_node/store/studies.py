@@ -246,10 +246,14 @@ def mark_ready(
     cut_short: bool = False,
     now: datetime,
 ) -> bool:
-    """Queue a study unless another instance came after `quiet_since`; returns whether it was queued."""
+    """Queue a study unless another instance came after `quiet_since`; returns whether it was queued.
+
+    One that is just being read early is left until that is done: what it finds is not thrown away.
+    """
     still = and_(
         studies.c.id == study_id,
         studies.c.state == StudyState.RECEIVING,
+        or_(studies.c.lease_until.is_(None), studies.c.lease_until < now),
         or_(studies.c.last_instance_at == quiet_since, by_deadline),  # type: ignore[arg-type]
     )
     values = {

@@ -7,9 +7,11 @@ from tempfile import TemporaryDirectory
 
 import torch
 from benchmarks.analysis import PAPERS_ENCODER, measure_networks, measure_preparation, measure_training
+from benchmarks.arrival import measure_arrival
 
 BUNDLES = Path(__file__).parents[2] / "model/bundles"
 SLICES = 40
+STUDIES_A_WAY, FIRST_SEED = 10, 880_000
 
 
 def main() -> None:
@@ -25,9 +27,10 @@ def main() -> None:
                 "our encoder": measure_training("hybrid_lite0_vit192", batch=32, side=product_side),
             },
         }
-    for title, table in analysis.items():
+        latency = {"arrival": measure_arrival(Path(folder), studies=STUDIES_A_WAY, first_seed=FIRST_SEED)}
+    for title, table in (analysis | latency).items():
         print_table(title, table)
-    print(json.dumps({"reception": {}, "analysis": analysis, "latency": {}, "web": {}}))
+    print(json.dumps({"reception": {}, "analysis": analysis, "latency": latency, "web": {}}))
 
 
 def print_table(title: str, table: dict[str, dict[str, float]]) -> None:

@@ -339,8 +339,8 @@ def _site(**rule):
             id="contrast by its name",
         ),
         pytest.param(
-            stack(kernel="FC30"),
-            _site(kernel="fc3?", counts_as=CountsAs.BONE),
+            stack(kernel="STND"),
+            _site(kernel="st?d", counts_as=CountsAs.BONE),
             Reason.BONE_KERNEL,
             id="kernel",
         ),

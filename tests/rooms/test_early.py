@@ -15,6 +15,7 @@ from ich_node.dicom.report import read_back
 from ich_node.intake.accept import accept
 from ich_node.intake.close import close_complete_studies
 from ich_node.intake.early import EarlyWatch
+from ich_node.store.claims import claim_early
 from ich_node.store.history import history_of
 from ich_node.store.studies import open_association
 from ich_node.worker import Stopping, work_once
@@ -170,23 +171,41 @@ def test_what_would_not_be_read_or_looks_cut_off_is_not_asked_for(room, images):
     assert there.asks(60) == 0
 
 
-def test_a_study_that_is_whole_meanwhile_is_read_as_a_whole_and_once(room):
+def test_a_study_that_is_whole_meanwhile_waits_until_the_early_reading_is_done(room):
     there = room()
     there.arrive(_scan(), 0)
     there.asks(2)
-    closed = []
+    an_hour_later = {"now": datetime.now(UTC), "quiet_s": 0, "deadline_s": 60}
+    queued = []
 
     def _close(stage):
-        if not closed:
-            closed.append(stage)
-            close_complete_studies(there.database, now=START + timedelta(hours=1), quiet_s=0, deadline_s=60)
+        if stage != "commit":
+            queued.append(close_complete_studies(there.database, **an_hour_later))
 
     after_early, *_ = there.work(at=_close)
+    queued_then = close_complete_studies(there.database, **an_hour_later)
     study, readings, reports, _ = there.work()
 
-    assert (after_early.state, after_early.outcome) == (StudyState.READY, None)
-    assert (study.state, study.outcome, study.revision) == (StudyState.FINISHED, "positive", 1)
-    assert (len(readings), len(reports)) == (1, 2)
+    assert (after_early.state, after_early.outcome) == (StudyState.RECEIVING, "positive")
+    assert (set(queued), queued_then) == ({0}, 1)
+    assert (study.state, study.outcome, study.revision) == (StudyState.FINISHED, "positive", 2)
+    assert (len(readings), len(reports)) == (2, 2)
+
+
+def test_a_worker_that_died_over_an_early_reading_keeps_nothing_from_being_queued(room):
+    there = room()
+    there.arrive(_scan(), 0)
+    there.asks(2)
+    with there.database.transaction() as connection:
+        claim_early(connection, holder="dead", lease_s=60, now=START + timedelta(seconds=3))
+
+    queued = [
+        close_complete_studies(there.database, now=START + timedelta(seconds=s), quiet_s=0, deadline_s=30)
+        for s in (40, 64)
+    ]
+
+    assert queued == [0, 1]
+    assert there.work()[0].outcome == "positive"
 
 
 def test_a_fault_in_an_early_reading_costs_no_attempt_and_says_nothing(room):
