@@ -150,6 +150,12 @@ class Analysis(_Section):
     )
     attempts: int = Field(3, ge=1, description="attempts at a study before it ends as failed")
     retry_s: Seconds = Field(10, description="seconds before a failed attempt is repeated; doubles each time")
+    decode_timeout_s: Seconds = Field(
+        120, description="seconds that decoding one series may take before it counts as undecodable"
+    )
+    decode_memory_mb: int = Field(
+        1000, ge=300, description="memory in MB of the process that decodes; more counts as too large"
+    )
     trust_headers: bool = Field(
         False, description="skip the checks of HU: only for series made of 8-bit images; reports say so"
     )

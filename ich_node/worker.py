@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from ich_node.analysis.analyse import Analysis, analyse, give_up
+from ich_node.analysis.choose import LookAt
+from ich_node.analysis.decoding import DecodingChild
 from ich_node.analysis.order import Order
 from ich_node.analysis.reader import Reader
 from ich_node.analysis.record import reading_rows, says_the_same
@@ -59,6 +61,7 @@ class Bench:
     holder: str
     stop: threading.Event
     at: Callable[[str], None] = nowhere
+    look: LookAt | None = None  # who decodes; None: this process
 
 
 def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = nowhere) -> None:
@@ -66,6 +69,9 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
     database = Database(settings.database_url)
     if not await_current(database, stop):
         return
+    decoding = DecodingChild(
+        memory_mb=settings.analysis.decode_memory_mb, timeout_s=settings.analysis.decode_timeout_s
+    )
     bench = Bench(
         settings=settings,
         database=database,
@@ -74,8 +80,17 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
         holder=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
         stop=stop,
         at=at,
+        look=decoding.look_at,
     )
     logger().info("worker.started")
+    with decoding:
+        _work(bench)
+    database.dispose()
+    logger().info("worker.stopped")
+
+
+def _work(bench: Bench) -> None:
+    stop = bench.stop
     while not stop.is_set():
         try:
             pause_s = 0.0 if work_once(bench) else IDLE_S
@@ -93,8 +108,6 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
             logger().error("work.failed", error=type(error).__name__)
             pause_s = TROUBLE_S
         stop.wait(pause_s)
-    database.dispose()
-    logger().info("worker.stopped")
 
 
 def work_once(bench: Bench) -> bool:
@@ -146,7 +159,7 @@ def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
         return give_up(order, at=_site_time())
     try:
         watch = Stopwatch(at=lambda stage: _tell(bench, stage))
-        return analyse(order, bench.reader, watch, _site_time)
+        return analyse(order, bench.reader, watch, _site_time, bench.look)
     except Exception as error:  # noqa: BLE001  whatever went wrong, the study ends visibly, never as negative
         logger().error(
             "study.analysis_failed",
@@ -167,7 +180,8 @@ def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
 def _early_analysis(bench: Bench, order: Order) -> Analysis:
     """Analyze what is there so far; a fault of ours is left to the reading of the whole."""
     try:
-        return analyse(order, bench.reader, Stopwatch(at=lambda stage: _tell(bench, stage)), _site_time)
+        watch = Stopwatch(at=lambda stage: _tell(bench, stage))
+        return analyse(order, bench.reader, watch, _site_time, bench.look)
     except Exception as error:  # noqa: BLE001  as for a whole study, but nothing is said of it
         logger().warning("study.early_reading_failed", study=order.study.id, error=type(error).__name__)
         return Analysis(outcome=Outcome.FAILED, reason=Reason.MODEL_FAILED)

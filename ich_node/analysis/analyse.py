@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from ich_node.analysis.choose import choose_series
+from ich_node.analysis.choose import LookAt, choose_series
 from ich_node.analysis.files import read_headers
 from ich_node.analysis.order import Order
 from ich_node.analysis.read import CandidateReading, failed_finding, headers_of, read_chosen
@@ -35,8 +35,14 @@ class Analysis:
     device: str = ""
 
 
-def analyse(order: Order, reader: Reader, watch: Stopwatch, clock: Callable[[], datetime]) -> Analysis:
-    """Read a study; `clock` gives the time that its reports will carry, in the zone of the site.
+def analyse(
+    order: Order,
+    reader: Reader,
+    watch: Stopwatch,
+    clock: Callable[[], datetime],
+    look: LookAt | None = None,
+) -> Analysis:
+    """Read a study; `clock` gives the time that its reports will carry, `look` decodes (as `choose_series`).
 
     Raises whatever goes wrong on our side: the caller tries again or gives up, and never says negative.
     """
@@ -47,7 +53,7 @@ def analyse(order: Order, reader: Reader, watch: Stopwatch, clock: Callable[[], 
         if not found:
             return give_up(order, at=clock())
         site = order.settings
-        choice = choose_series(found, site.rules, trust_headers=site.analysis.trust_headers)
+        choice = choose_series(found, site.rules, trust_headers=site.analysis.trust_headers, look=look)
     selection = choice.selection
     read = read_chosen(order, choice, reader, watch)
     if not read.readings:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 from pydicom.dataset import Dataset
 
@@ -21,6 +22,8 @@ from ich_node.errors import CannotJudge, UnreadableInstance
 from ich_node.vocabulary import Reason
 from model.brain import BrainEvidence, brain_evidence
 
+Looked = tuple[Look, AssembledSeries | None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
@@ -31,13 +34,27 @@ class Choice:
     series: dict[str, AssembledSeries] = field(default_factory=dict)
 
 
+class LookAt(Protocol):
+    """Decodes one candidate and looks for a brain, here or in another process."""
+
+    def __call__(
+        self, members: Sequence[InstanceFacts], paths: dict[str, Path], rules: Rules, *, trust_headers: bool
+    ) -> Looked: ...
+
+
 def choose_series(
-    found: Sequence[FoundInstance], rules: Rules | None = None, *, trust_headers: bool = False
+    found: Sequence[FoundInstance],
+    rules: Rules | None = None,
+    *,
+    trust_headers: bool = False,
+    look: LookAt | None = None,
 ) -> Choice:
     """Choose among the instances of one study, looking at pixels until none could change the choice.
 
     `trust_headers`: values are not checked for being HU, and a brain window counts as a picture of the head.
+    `look`: who decodes, this process if nobody else.
     """
+    look = look or look_at
     rules = rules or Rules()
     facts = _with_contents(found)
     paths = {one.facts.sop_instance_uid: one.path for one in reversed(found)}
@@ -48,7 +65,7 @@ def choose_series(
     while selection.wanted is not None:
         candidate = next(one for one in selection.candidates if one.key == selection.wanted)
         members = [by_uid[uid] for uid in candidate.instances]
-        looks[candidate.key], assembled = look_at(members, paths, rules, trust_headers=trust_headers)
+        looks[candidate.key], assembled = look(members, paths, rules, trust_headers=trust_headers)
         if assembled is not None:
             series[candidate.key] = assembled
         selection = choose(facts, rules, looks)
@@ -59,7 +76,7 @@ def choose_series(
 
 def look_at(
     members: Sequence[InstanceFacts], paths: dict[str, Path], rules: Rules, *, trust_headers: bool
-) -> tuple[Look, AssembledSeries | None]:
+) -> Looked:
     """Decode one candidate and look for a brain; the one place where received pixels are decoded."""
 
     def load(sop_instance_uid: str) -> Dataset:

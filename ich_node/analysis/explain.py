@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ich_node.analysis.choose import choose_series
+from ich_node.analysis.choose import LookAt, choose_series
 from ich_node.analysis.files import FoundInstance, UnreadableFile, read_headers
 from ich_node.core.geometry import Geometry
 from ich_node.core.grounds import Rules
@@ -56,8 +56,13 @@ class Explanation:
         console.print(DISCLAIMER)
 
 
-def explain_folder(folder: Path, rules: Rules | None = None, *, trust_headers: bool = False) -> Explanation:
-    """Explain every file below a folder, study by study; order of files never matters."""
+def explain_folder(
+    folder: Path, rules: Rules | None = None, *, trust_headers: bool = False, look: LookAt | None = None
+) -> Explanation:
+    """Explain every file below a folder, study by study; order of files never matters.
+
+    `look` decodes (as `choose_series`).
+    """
     headers = read_headers(path for path in folder.rglob("*") if path.is_file())
     by_study: dict[str, list[FoundInstance]] = {}
     for found in headers.instances:
@@ -65,7 +70,7 @@ def explain_folder(folder: Path, rules: Rules | None = None, *, trust_headers: b
     return Explanation(
         folder=folder,
         studies=tuple(
-            choose_series(by_study[uid], rules, trust_headers=trust_headers).selection
+            choose_series(by_study[uid], rules, trust_headers=trust_headers, look=look).selection
             for uid in sorted(by_study)
         ),
         unreadable=headers.unreadable,

@@ -35,12 +35,15 @@ def explain(
 
     The rules are those of the settings, where some are given, else those of a new installation.
     """
+    from ich_node.analysis.decoding import DecodingChild
     from ich_node.analysis.explain import explain_folder
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
     site = given(context).settings()
-    explanation = explain_folder(folder, site.rules, trust_headers=site.analysis.trust_headers)
+    own = site.analysis
+    with DecodingChild(memory_mb=own.decode_memory_mb, timeout_s=own.decode_timeout_s) as child:
+        explanation = explain_folder(folder, site.rules, trust_headers=own.trust_headers, look=child.look_at)
     if as_json:
         typer.echo(explanation.to_json())
     else:
