@@ -22,4 +22,5 @@ def main() -> None:
     worker.run(settings.load(settings_file), stop_on_signal(), at)
 
 
-main()
+if __name__ == "__main__":  # the decoding process imports this module too
+    main()
