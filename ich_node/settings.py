@@ -226,7 +226,7 @@ class Settings(BaseSettings):
         "quiet", description="quiet: reads, stores, shows, sends nothing; report: sends"
     )
     bundle: str = Field(
-        "dtvit-lite0-first",
+        "dtvit-lite0-second",
         description="bundle that a new installation starts with: a name shipped with the node, or a folder",
     )
     senders: tuple[Sender, ...] = Field((), description="who may send; anybody else is refused and listed")

@@ -19,8 +19,8 @@ class Augmentation:
     shift: float = 0.05  # of the side
     blur: float = 0.4
     blur_pixels: tuple[float, float] = (0.4, 1.3)
-    noise: float = 0.6
-    noise_sigma: float = 0.10  # of the window: 8 HU
+    noise: float = 0.75
+    noise_sigma: float = 0.14  # of the window: 11 HU
     gain: float = 0.18
     offset: float = 0.06
     gamma: float = 0.25
