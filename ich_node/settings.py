@@ -154,7 +154,7 @@ class Analysis(_Section):
         120, description="seconds that decoding one series may take before it counts as undecodable"
     )
     decode_memory_mb: int = Field(
-        1000, ge=300, description="memory in MB of the process that decodes; more counts as too large"
+        700, ge=100, description="memory in MB that decoding one series may take; more counts as too large"
     )
     trust_headers: bool = Field(
         False, description="skip the checks of HU: only for series made of 8-bit images; reports say so"
@@ -232,10 +232,12 @@ class Settings(BaseSettings):
     senders: tuple[Sender, ...] = Field((), description="who may send; anybody else is refused and listed")
     destinations: tuple[Destination, ...] = Field((), description="where reports go; each gets every report")
     sources: tuple[Source, ...] = Field(
-        (), description="PACS that `ich-node fetch` asks for studies; what they send comes in by [[senders]]"
+        (),
+        description="PACS that `ich-node fetch` asks for studies, and that are asked what they have of each "
+        "study that comes: all came ends the waiting, more makes it last; what they send needs [[senders]]",
     )
     series_rules: tuple[SeriesRuleSetting, ...] = Field(
-        (), description="what the site says of its own series: it overrules their words; `explain` shows how"
+        (), description="what the site says of its own series, beside their words; `explain` shows the effect"
     )
     database: Database = Database()
     storage: Storage = Field(default_factory=Storage)

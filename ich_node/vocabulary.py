@@ -56,10 +56,10 @@ class Location(StrEnum):
 
 
 class HeadEnd(StrEnum):
-    """An end of the head, as a sentence names it."""
+    """An end of the head."""
 
-    BASE = "the base of the skull"
-    VERTEX = "the vertex"
+    BASE = "base"
+    VERTEX = "vertex"
 
 
 class Verdict(StrEnum):
@@ -315,7 +315,10 @@ def read_sentence(
 
 def not_covered_sentence(ends: Sequence[HeadEnd]) -> str:
     """Which ends of the head the scan does not reach."""
-    return f"The scan does not reach {' nor '.join(end.value for end in ends)}."
+    return f"The scan does not reach {' nor '.join(_HEAD_ENDS[end] for end in ends)}."
+
+
+_HEAD_ENDS = {HeadEnd.BASE: "the base of the skull", HeadEnd.VERTEX: "the vertex"}
 
 
 def not_read_sentence(series_number: str, *, instances: int) -> str:

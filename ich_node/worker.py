@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from ich_node.store.claims import (
     extend_lease,
     finish_study,
     postpone_study,
+    release_early,
     release_study,
     withhold_early,
 )
@@ -36,8 +37,8 @@ from ich_node.store.database import Connection, Database, await_current, install
 from ich_node.store.deliveries import add_deliveries, has_delivery_everywhere
 from ich_node.store.files import Archive
 from ich_node.store.history import append
-from ich_node.store.readings import Reading, add_readings, add_report, readings_of, reports_of
-from ich_node.store.studies import Study, instances_of
+from ich_node.store.readings import add_readings, add_report, readings_of, reports_of
+from ich_node.store.studies import Study, get_study, instances_of
 from ich_node.vocabulary import Outcome, Reason
 from model.errors import BundleError
 
@@ -136,7 +137,7 @@ def work_once(bench: Bench) -> bool:
         logger().warning("study.lease_lost", study=claim.study.id)
     except Stopping:
         with bench.database.transaction() as connection:
-            (withhold_early if early else release_study)(connection, claim, now=_now())
+            (release_early if early else release_study)(connection, claim, now=_now())
         raise
     return True
 
@@ -223,12 +224,11 @@ def _record(bench: Bench, claim: Claim, order: Order, analysis: Analysis) -> Non
 
 
 def _record_early(bench: Bench, claim: Claim, order: Order, analysis: Analysis) -> None:
-    """Write a positive before its study is whole, unless the same was said already; nothing else is kept."""
+    """Write a positive before its study is whole; nothing else is kept."""
     study, now = claim.study, _now()
     _tell(bench, "built")
     with bench.database.transaction() as connection:
-        rows = reading_rows(analysis, order, now=now)
-        if analysis.outcome is not Outcome.POSITIVE or _was_said(connection, study.id, rows):
+        if analysis.outcome is not Outcome.POSITIVE or _is_another_patient(connection, study):
             withhold_early(connection, claim, now=now)
             return
         conclude_early(connection, claim, outcome=analysis.outcome, reason=analysis.reason, now=now)
@@ -242,16 +242,19 @@ def _keep(bench: Bench, connection: Connection, analysis: Analysis, order: Order
     study_id = order.study.id
     destinations = [d.name for d in bench.settings.destinations] if bench.settings.mode == "report" else []
     rows = reading_rows(analysis, order, now=now)
-    known = _was_said(connection, study_id, rows)
+    before = [reading for reading in readings_of(connection, study_id) if reading.leading]
+    known = bool(before) and says_the_same(before[-1], rows)
     add_readings(connection, rows)
     if not (known and has_delivery_everywhere(connection, study_id, destinations)):
         for report in analysis.reports:
             add_deliveries(connection, add_report(connection, report), destinations, now=now)
 
 
-def _was_said(connection: Connection, study_id: int, rows: Sequence[Reading]) -> bool:
-    before = [reading for reading in readings_of(connection, study_id) if reading.leading]
-    return bool(before) and says_the_same(before[-1], rows)
+def _is_another_patient(connection: Connection, study: Study) -> bool:
+    """Whether what came during the reading says another patient, or has mended who it is."""
+    now = get_study(connection, study.id, lock=True)
+    same = ("conflict", "patient_id", "accession_number")
+    return now is None or any(getattr(now, name) != getattr(study, name) for name in same)
 
 
 def _log(event: str, study: Study, analysis: Analysis) -> None:

@@ -96,17 +96,23 @@ def _from_first_layout(network: DTViT, weights: dict[str, Tensor]) -> dict[str, 
                 new = place + name.removeprefix(old)
                 break
         renamed[new] = tensor
-    expected = network.state_dict()
-    silent = {k: torch.zeros_like(v) for k, v in expected.items() if k.startswith("evidence.")}
-    if (known := renamed.get(LOCATION_INPUT)) is not None:  # it did not see the bloody patches by themselves
-        renamed[LOCATION_INPUT] = F.pad(known, (0, expected[LOCATION_INPUT].shape[1] - known.shape[1]))
+    silent = {k: torch.zeros_like(v) for k, v in network.state_dict().items() if k.startswith("evidence.")}
     return renamed | silent
+
+
+def _with_bloody_patches(weights: dict[str, Tensor], width: int) -> dict[str, Tensor]:
+    """Widen the location's head of a bundle from before it saw the bloody patches by themselves."""
+    known = weights.get(LOCATION_INPUT)
+    if known is None or known.ndim != 2 or 3 * known.shape[1] != 2 * width:
+        return weights
+    return weights | {LOCATION_INPUT: F.pad(known, (0, width - known.shape[1]))}
 
 
 def _fill(network: DTViT, weights: dict[str, Tensor]) -> DTViT:
     expected = network.state_dict()
     if isinstance(network.encoder, HybridViT) and any(k.startswith(FIRST_STEM) for k in weights):
         weights = _from_first_layout(network, weights)
+    weights = _with_bloody_patches(weights, expected[LOCATION_INPUT].shape[1])
     if missing := sorted(expected.keys() - weights.keys()):
         raise BundleError(f"{WEIGHTS_FILE}: {len(missing)} tensors are missing, first {missing[0]}")
     if surplus := sorted(weights.keys() - expected.keys()):

@@ -1,6 +1,6 @@
 """Chooses the series to read of one study: headers first, then pixels as far as the choice needs them.
 
-Reads files and decodes in this process; loads no torch.
+Reads files; decodes in this process unless somebody else does (`analysis.decoding`); loads no torch.
 """
 
 from collections.abc import Sequence
@@ -69,8 +69,9 @@ def choose_series(
         if assembled is not None:
             series[candidate.key] = assembled
         selection = choose(facts, rules, looks)
-        chosen = {one.key for one in selection.chosen}
-        series = {key: volume for key, volume in series.items() if key in chosen}
+        # of a twin that was put back a volume is kept: the others may turn out no better
+        kept = {one.key for one in selection.candidates if one.chosen or one.is_twin}
+        series = {key: volume for key, volume in series.items() if key in kept}
     return Choice(selection=selection, paths=paths, series=series)
 
 
@@ -83,7 +84,8 @@ def look_at(
         try:
             return read_file(paths[sop_instance_uid], pixels=True)
         except UnreadableInstance as fault:
-            raise CannotJudge(Reason.UNDECODABLE) from fault
+            full = isinstance(fault.__cause__, MemoryError)
+            raise CannotJudge(Reason.TOO_LARGE if full else Reason.UNDECODABLE) from fault
 
     try:
         assembled = assemble_stack(members, load, rules=rules, trust_headers=trust_headers)
@@ -92,7 +94,8 @@ def look_at(
     evidence = brain_evidence(assembled.volume, windowed=trust_headers)
     not_covered = ends_not_covered(evidence.first_share, evidence.last_share)
     assembled = replace(assembled, extent=replace(assembled.extent, not_covered=not_covered))
-    return Look(holds_brain=_sees_brain(evidence, assembled, rules)), assembled
+    sees = _sees_brain(evidence, assembled, rules)
+    return Look(holds_brain=sees, cut_off=bool(not_covered)), assembled
 
 
 def _sees_brain(evidence: BrainEvidence, assembled: AssembledSeries, rules: Rules) -> bool | None:

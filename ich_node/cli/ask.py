@@ -37,10 +37,12 @@ def explain(
     """
     from ich_node.analysis.decoding import DecodingChild
     from ich_node.analysis.explain import explain_folder
+    from ich_node.log import configure
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
     site = given(context).settings()
+    configure("explain")  # to standard error: the answer on standard output is for programs too
     own = site.analysis
     with DecodingChild(memory_mb=own.decode_memory_mb, timeout_s=own.decode_timeout_s) as child:
         explanation = explain_folder(folder, site.rules, trust_headers=own.trust_headers, look=child.look_at)

@@ -16,6 +16,8 @@ from ich_node.core.retrieval import Held, SeriesThere, gaps_between
 from ich_node.core.selection import Candidate, choose
 
 SETTLED_S = 1.0  # a series that has not grown for so long is looked at while others still come
+AGAIN_S = 10.0  # before a study is looked at early once more: slices that trickle in are not read one by one
+COMPARED_AFTER_S = 5.0  # without an image: a source asked sooner may still be receiving the study itself
 WHOLE_HEAD_MM = 100.0  # first to last center: from the skull's base to the vertex are 110 to 150 in adults
 
 
@@ -65,14 +67,15 @@ def decide(arrival: Arrival, *, now: datetime, quiet_s: float, deadline_s: float
 def compare(there: Sequence[SeriesThere], here: Held) -> SourceSays | None:
     """Say what a source's list of series means for what came; None where it proves nothing.
 
-    A series of which nothing came may not be meant for us; one of which something came is.
+    A series of which nothing came may not be meant for us; one of which something came is. A source that does
+    not know all that came, or does not count, lags behind and proves nothing.
     """
-    if not there:
-        return None
     gaps = gaps_between(there, here)
     if any(here.get(gap.series.series_uid) for gap in gaps):
         return SourceSays.MORE_TO_COME
-    return None if gaps else SourceSays.ALL_CAME
+    expected = {series.series_uid: series.expected for series in there}
+    knows_all = all(len(images) <= expected.get(uid, 0) for uid, images in here.items())
+    return SourceSays.ALL_CAME if there and not gaps and knows_all and all(expected.values()) else None
 
 
 @dataclass(frozen=True, kw_only=True)

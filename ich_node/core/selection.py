@@ -19,9 +19,13 @@ from ich_node.vocabulary import Reason, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What the pixels of a candidate showed: a brain, none, or None with the reasons why nobody can tell."""
+    """What the pixels of a candidate showed: a brain, none, or None with the reasons why nobody can tell.
+
+    `cut_off`: the scan lacks an end of the head, so that a twin that has it is preferred.
+    """
 
     holds_brain: bool | None
+    cut_off: bool = False
     reasons: tuple[Reason, ...] = ()
 
 
@@ -45,6 +49,11 @@ class Candidate:
     @property
     def is_readable(self) -> bool:
         return not self.reasons
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether it could be read, and another one of its acquisition is."""
+        return self.reasons == (Reason.BETTER_CANDIDATE,)
 
     @property
     def is_ignored(self) -> bool:
@@ -136,8 +145,12 @@ def choose(
     judged = [_judge(part, number, scene) for part, number in zip(parts, numbers, strict=True)]
     widest = max((part.geometry.span_mm for part in parts if part.geometry), default=0.0)
     ranks = {part.key: preference(part, widest_mm=widest, rules=rules) for part in parts}
-    by_rank = sorted(judged, key=lambda one: ranks[one.key])
+    by_rank = sorted(judged, key=lambda one: (_is_cut_off(scene.looks.get(one.key)), ranks[one.key]))
     return _settle(facts[0].study_uid if facts else _nothing(), judged, by_rank)
+
+
+def _is_cut_off(look: Look | None) -> bool:
+    return look is not None and look.cut_off
 
 
 def _nothing() -> str:

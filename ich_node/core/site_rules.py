@@ -36,9 +36,12 @@ class SeriesRule:
             (self.kernel, fact.kernel),
         )
         given = [(pattern, words) for pattern, words in pairs if pattern]
-        return bool(given) and all(
-            fnmatchcase(words.strip().casefold(), pattern.strip().casefold()) for pattern, words in given
-        )
+        return bool(given) and all(_matches(words, pattern) for pattern, words in given)
+
+
+def _matches(words: str, pattern: str) -> bool:
+    plain = pattern.strip().casefold().replace("[", "[[]")  # only * and ? are signs: names have brackets
+    return fnmatchcase(words.strip().casefold(), plain)
 
 
 def counted_as(fact: InstanceFacts, rules: Iterable[SeriesRule]) -> frozenset[CountsAs]:

@@ -46,7 +46,7 @@ _DEEP_LOSSY = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (51, 53, 5
 _ENCAPSULATED = {syntax for syntax, plugin in _PLUGINS.items() if plugin} | _DEEP_LOSSY
 
 # what pydicom and the plugins raise for pixel data that is cut, wrong or of no known coding
-_FAULTS = (*ODD_VALUE, ArithmeticError, EOFError, MemoryError, RuntimeError, Warning)
+_FAULTS = (*ODD_VALUE, ArithmeticError, EOFError, RuntimeError, Warning)
 
 Stored = NDArray[np.integer]
 
@@ -67,6 +67,8 @@ def decode(dataset: Dataset, facts: InstanceFacts, limits: Limits) -> Stored:
             warnings.simplefilter("error")  # a decoder that warns has met damage
             warnings.filterwarnings("ignore", message=".*excess padding.*")
             stored = _decoded(dataset, facts, syntax)
+    except MemoryError as fault:
+        raise CannotJudge(Reason.TOO_LARGE) from fault
     except _FAULTS as fault:
         raise CannotJudge(Reason.UNDECODABLE) from fault
     return _checked(stored, facts)

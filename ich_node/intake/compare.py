@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from ich_node.core.completion import SETTLED_S, SourceSays, compare
+from ich_node.core.completion import COMPARED_AFTER_S, SourceSays, compare
 from ich_node.errors import DeliveryFailed, FetchFailed
 from ich_node.intake.fetch import Fetching, held, list_series
 from ich_node.log import logger
@@ -40,15 +40,14 @@ class SourceWatch:
         if not self._sources:
             return 0
         with self._database.transaction() as connection:
-            waiting = uncompared_studies(connection, settled_since=now - timedelta(seconds=SETTLED_S))
+            waiting = uncompared_studies(connection, settled_since=now - timedelta(seconds=COMPARED_AFTER_S))
         return sum(self._compare(asked, now) for asked in waiting)
 
     def _compare(self, asked: Uncompared, now: datetime) -> bool:
-        says, name = None, None
-        for fetching in self._sources:
-            name, says = fetching.source.name, self._says(fetching, asked.study_uid)
-            if says is not None:
-                break
+        answers = {one.source.name: self._says(one, asked.study_uid) for one in self._sources}
+        proofs = [(says, name) for name, says in answers.items() if says is not None]
+        # one that has more outweighs any that has not
+        says, name = max(proofs, key=lambda proof: proof[0] is SourceSays.MORE_TO_COME, default=(None, None))
         with self._database.transaction() as connection:
             note_comparison(connection, asked, says, source=name, now=now)
         return says is not None

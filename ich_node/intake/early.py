@@ -3,7 +3,7 @@
 from collections import defaultdict
 from datetime import datetime, timedelta
 
-from ich_node.core.completion import SETTLED_S, heads_of, key_of
+from ich_node.core.completion import AGAIN_S, SETTLED_S, heads_of, key_of
 from ich_node.core.grounds import Rules
 from ich_node.core.instances import InstanceFacts
 from ich_node.dicom.headers import instance_facts
@@ -24,7 +24,8 @@ class EarlyWatch:
     def __init__(self, database: Database, archive: Archive, rules: Rules | None = None) -> None:
         self._database, self._archive, self._rules = database, archive, rules
         self._facts: dict[str, InstanceFacts | None] = {}  # by file
-        self._looked_at: dict[tuple[int, str], int] = {}  # how many images each series had
+        self._looked_at: dict[tuple[int, str], tuple[int, datetime]] = {}  # images of each series, the last
+        self._asked_at: dict[int, datetime] = {}  # by study
 
     def look(self, *, now: datetime) -> int:
         """Ask for every study in which heads look whole that were not asked for yet; returns how many."""
@@ -35,13 +36,21 @@ class EarlyWatch:
         for series in arriving:
             if now - series.last_image_at >= timedelta(seconds=SETTLED_S):
                 by_study[series.study_id].append(series)
-        return sum(self._ask(settled, now) for settled in by_study.values() if self._is_new(settled))
+        return sum(self._look_at(settled, now) for settled in by_study.values())
 
-    def _is_new(self, settled: list[Arriving]) -> bool:
-        seen = {(one.study_id, one.series_uid): one.images for one in settled}
-        new = any(self._looked_at.get(series) != images for series, images in seen.items())
-        self._looked_at |= seen
-        return new
+    def _look_at(self, settled: list[Arriving], now: datetime) -> bool:
+        study_id = settled[0].study_id
+        seen = {(one.study_id, one.series_uid): (one.images, one.last_image_at) for one in settled}
+        asked_at = self._asked_at.get(study_id)
+        if asked_at is not None and now - asked_at < timedelta(seconds=AGAIN_S):
+            return False
+        if all(self._looked_at.get(series) == images for series, images in seen.items()):
+            return False
+        asked = self._ask(settled, now)
+        self._looked_at |= seen  # not before: a database that is away for a moment must cost nothing
+        if asked:
+            self._asked_at[study_id] = now
+        return asked
 
     def _ask(self, settled: list[Arriving], now: datetime) -> bool:
         heads = heads_of([fact for series in settled for fact in self._facts_of(series)], self._rules)
@@ -77,6 +86,8 @@ class EarlyWatch:
     def _forget_all_but(self, arriving: list[Arriving]) -> None:
         present = {(one.study_id, one.series_uid) for one in arriving}
         self._looked_at = {key: images for key, images in self._looked_at.items() if key in present}
+        studies = {one.study_id for one in arriving}
+        self._asked_at = {study: at for study, at in self._asked_at.items() if study in studies}
         uids = {one.series_uid for one in arriving}
         self._facts = {
             file: fact for file, fact in self._facts.items() if fact is not None and fact.series_uid in uids

@@ -12,6 +12,7 @@ from ich_node.core.completion import Arrival, SourceSays
 from ich_node.core.states import StudyState
 from ich_node.store.history import append
 from ich_node.store.tables import associations, instances, studies
+from ich_node.vocabulary import Outcome
 
 
 def arrivals(connection: Connection) -> list[tuple[int, Arrival]]:
@@ -123,9 +124,16 @@ def files_of_series(connection: Connection, study_id: int, series_uid: str) -> l
 def ask_early(
     connection: Connection, study_id: int, key: str, *, evidence: list[dict[str, object]], now: datetime
 ) -> bool:
-    """Ask for an early reading of a study that is being received; returns whether it still was."""
-    receiving = and_(studies.c.id == study_id, studies.c.state == StudyState.RECEIVING)
-    values = {"early_at": now, "early_key": key, "ready_at": now}
+    """Ask for an early reading of a study that is being received; returns whether that makes sense.
+
+    It does not where it ended as positive before: there is nothing more urgent to say.
+    """
+    receiving = and_(
+        studies.c.id == study_id,
+        studies.c.state == StudyState.RECEIVING,
+        or_(studies.c.outcome.is_(None), studies.c.outcome != Outcome.POSITIVE),
+    )
+    values = {"early_at": now, "early_key": key}
     asked = connection.execute(update(studies).where(receiving).values(values)).rowcount == 1
     if asked:
         append(connection, study_id, "study.looks_whole", now=now, heads=evidence)

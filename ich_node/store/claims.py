@@ -107,6 +107,12 @@ def conclude_early(
     append(connection, claim.study.id, "study.concluded_early", now=now, outcome=outcome, reason=reason)
 
 
+def release_early(connection: Connection, claim: Claim, *, now: datetime) -> None:
+    """Give an early reading back that was not tried to the end; raises LeaseLost."""
+    _update_claimed(connection, claim, lease_holder=None, lease_until=None, early_at=now)
+    append(connection, claim.study.id, "study.released", now=now)
+
+
 def withhold_early(connection: Connection, claim: Claim, *, now: datetime) -> None:
     """Keep nothing of an early reading: all but a positive waits for the proof that the study is whole.
 

@@ -215,8 +215,8 @@ def find_study(connection: Connection, study_uid: str) -> Study | None:
     return _one_study(connection, studies.c.study_uid == study_uid)
 
 
-def get_study(connection: Connection, study_id: int) -> Study | None:
-    return _one_study(connection, studies.c.id == study_id)
+def get_study(connection: Connection, study_id: int, *, lock: bool = False) -> Study | None:
+    return _one_study(connection, studies.c.id == study_id, lock=lock)
 
 
 def list_studies(connection: Connection, *, limit: int = 50) -> list[Study]:

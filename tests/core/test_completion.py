@@ -86,7 +86,9 @@ def _series(uid, *images, counted=0):
     [
         pytest.param([], {"1": {"a"}}, None, id="it does not know the study"),
         pytest.param([_series("1", "a", "b")], {"1": {"a", "b"}}, SourceSays.ALL_CAME, id="all"),
-        pytest.param([_series("1", "a")], {"1": {"a", "b"}}, SourceSays.ALL_CAME, id="we have more"),
+        pytest.param([_series("1", "a")], {"1": {"a", "b"}}, None, id="we have more: it lags behind"),
+        pytest.param([_series("1", "a")], {"1": {"a"}, "2": {"b"}}, None, id="it lacks a series"),
+        pytest.param([_series("1")], {"1": {"a"}}, None, id="it does not count"),
         pytest.param([_series("1", "a", "b")], {"1": {"a"}}, SourceSays.MORE_TO_COME, id="an image less"),
         pytest.param([_series("1", counted=3)], {"1": {"a"}}, SourceSays.MORE_TO_COME, id="counted only"),
         pytest.param(

@@ -389,3 +389,24 @@ def test_patterns_match_the_whole_and_all_that_are_given():
     assert not rule.matches(fact(series_description="The head", kernel="H31s"))
     assert not rule.matches(fact(series_description="Head", kernel="H70h"))
     assert not SeriesRule(counts_as=CountsAs.BONE).matches(fact())
+
+
+def test_brackets_in_a_pattern_are_those_of_the_name():
+    rule = SeriesRule(description="Kopf 5.0 [J40s]*", counts_as=CountsAs.PREFERRED)
+
+    assert rule.matches(fact(series_description="Kopf 5.0 [J40s]"))
+    assert not rule.matches(fact(series_description="Kopf 5.0 J"))
+
+
+def test_a_twin_that_reaches_both_ends_of_the_head_is_read_instead_of_one_cut_off():
+    part = stack([5.0 * step for step in range(20)])
+    whole = stack(series="1.3", image_type=("DERIVED", "PRIMARY", "AXIAL"))
+    cut_off = Look(holds_brain=True, cut_off=True)
+
+    by_headers = choose([*part, *whole])
+    looked = choose([*part, *whole], looks={"1.2": cut_off})
+    both = choose([*part, *whole], looks={"1.2": cut_off, "1.3": cut_off})
+
+    assert [one.series_uid for one in by_headers.chosen] == ["1.2"]
+    assert ([one.series_uid for one in looked.chosen], looked.wanted) == (["1.3"], "1.3")
+    assert [one.series_uid for one in both.chosen] == ["1.2"]

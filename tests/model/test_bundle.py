@@ -138,6 +138,21 @@ def test_a_bundle_from_before_there_was_evidence_still_reads_and_shows_no_heat_m
     assert not old.manifest.heat_map
 
 
+def test_a_bundle_from_before_the_location_saw_the_bloody_patches_still_reads(tmp_path):
+    tiny_bundle(tmp_path)
+    network = load_bundle(tmp_path).network
+    first_input = network.location[0].in_features * 2 // 3
+    network.location[0].weight.data[:, first_input:] = 0.0
+    weights = stored_weights(network)
+    weights["location.0.weight"] = weights["location.0.weight"][:, :first_input].contiguous()
+    write_bundle(tmp_path, tiny_manifest(), weights)
+    pictures = torch.rand(2, 3, TINY_SIZE, TINY_SIZE)
+
+    old = load_bundle(tmp_path)
+
+    assert torch.equal(old.network(pictures).location, network(pictures).location)
+
+
 def test_tensors_of_another_shape_or_number_are_refused(tmp_path):
     tiny_bundle(tmp_path)
     weights = {k: v.clone() for k, v in load_file(tmp_path / "weights.safetensors").items()}

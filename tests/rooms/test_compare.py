@@ -9,7 +9,7 @@ from builders import ct_series
 from odd_pacs import listing, node, odd_pacs, study
 from reception import Message, archive_of
 
-from ich_node.core.completion import SETTLED_S
+from ich_node.core.completion import COMPARED_AFTER_S
 from ich_node.core.states import StudyState
 from ich_node.intake.accept import accept
 from ich_node.intake.close import close_complete_studies
@@ -66,10 +66,10 @@ def test_a_study_of_which_the_pacs_has_no_more_is_queued_before_the_quiet_time(w
         there = waiting(port)
         there.arrive(IMAGES, 0)
 
-        asked = [there.asks(SETTLED_S - 0.1), there.asks(SETTLED_S), there.asks(SETTLED_S + 1)]
+        asked = [there.asks(COMPARED_AFTER_S + seconds) for seconds in (-0.1, 0, 1)]
 
     assert asked == [0, 1, 0]
-    assert there.closes(3) == 1
+    assert there.closes(7) == 1
     assert there.study().state is StudyState.READY
 
 
@@ -77,7 +77,7 @@ def test_a_study_of_which_the_pacs_has_more_waits_and_at_the_deadline_is_not_who
     with odd_pacs(listing(IMAGES), None) as port:
         there = waiting(port)
         there.arrive(IMAGES[:3], 0)
-        there.asks(2)
+        there.asks(6)
 
     assert [there.closes(60), there.closes(599), there.closes(600)] == [0, 0, 1]
     assert there.study().cut_short
@@ -87,13 +87,26 @@ def test_the_pacs_is_asked_again_after_more_came(waiting):
     with odd_pacs(listing(IMAGES), None) as port:
         there = waiting(port)
         there.arrive(IMAGES[:3], 0)
-        there.asks(2)
+        there.asks(6)
         there.arrive(IMAGES[3:], 40)
         before = there.closes(41)
-        there.asks(42)
+        there.asks(46)
 
-    assert (before, there.closes(42)) == (0, 1)
+    assert (before, there.closes(46)) == (0, 1)
     assert not there.study().cut_short
+
+
+def test_of_two_sources_the_one_that_has_more_outweighs_the_other(tmp_path, database):
+    with odd_pacs(listing(IMAGES[:3]), None) as small, odd_pacs(listing(IMAGES), None) as large:
+        there = Waiting(tmp_path, database, small)
+        second = {"name": "archive", "ae_title": "ORTHANC", "host": "127.0.0.1", "port": large}
+        sources = [*[one.model_dump() for one in there.settings.sources], second]
+        settings = node(tmp_path, database, 11112, pacs_port=small, sources=sources)
+        there.watch = SourceWatch(database, archive_of(settings), settings, threading.Event())
+        there.arrive(IMAGES[:3], 0)
+        there.asks(6)
+
+    assert there.closes(60) == 0
 
 
 def test_while_the_sender_is_there_nobody_is_asked(waiting):
@@ -112,7 +125,7 @@ def test_a_pacs_that_does_not_know_the_study_changes_nothing(waiting):
     with odd_pacs(listing([]), None) as port:
         there = waiting(port)
         there.arrive(IMAGES, 0)
-        proved = there.asks(2)
+        proved = there.asks(6)
 
     assert proved == 0
     assert [there.closes(29), there.closes(31)] == [0, 1]
@@ -122,12 +135,12 @@ def test_a_pacs_that_does_not_answer_is_left_alone_for_a_while_and_the_silence_d
     there = waiting(free_port)
     there.arrive(IMAGES[:3], 0)
 
-    nobody_there = there.asks(2)
+    nobody_there = there.asks(6)
     with odd_pacs(listing(LATER), None, port=free_port):
         there.arrive(IMAGES[3:], 3)
-        left_alone = there.asks(10)
+        left_alone = there.asks(9)
         silence = [there.closes(32), there.closes(33)]
         there.arrive(LATER[-1:], 40)
-        asked = there.asks(2 + UNANSWERED_PAUSE_S)
+        asked = there.asks(6 + UNANSWERED_PAUSE_S)
 
     assert (nobody_there, left_alone, silence, asked) == (0, 0, [0, 1], 1)

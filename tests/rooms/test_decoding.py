@@ -16,6 +16,7 @@ from ich_node.analysis.decoding import DecodingChild
 from ich_node.analysis.files import read_headers
 from ich_node.core.grounds import Rules
 from ich_node.core.selection import Look
+from ich_node.errors import AnalysisFailed
 from ich_node.vocabulary import Reason
 
 UNDECODABLE = (Look(holds_brain=None, reasons=(Reason.UNDECODABLE,)), None)
@@ -37,6 +38,10 @@ def _crash_at_series_3(members, paths, rules, *, trust_headers):
     if members[0].series_number == 3:
         os.abort()
     return look_at(members, paths, rules, trust_headers=trust_headers)
+
+
+def _err(members, paths, rules, *, trust_headers):
+    raise ValueError("DOE^JOHN")
 
 
 def _run_for_ever(members, paths, rules, *, trust_headers):
@@ -79,6 +84,32 @@ def test_a_decoder_that_crashes_or_does_not_end_leaves_its_series_undecodable(tm
 
     assert answers == [UNDECODABLE] * 2
     assert not multiprocessing.active_children()
+
+
+def test_an_error_of_ours_is_no_fault_of_the_images_and_names_nobody(tmp_path, capfd):
+    members, paths = _seen(tmp_path)
+    with _child(_err) as child, pytest.raises(AnalysisFailed, match=r"^decoding failed \(ValueError\)$"):
+        child.look_at(members, paths, Rules(), trust_headers=False)
+
+    assert "DOE" not in "".join(capfd.readouterr())
+
+
+def test_the_limit_is_what_decoding_takes_beside_the_program(tmp_path):
+    members, paths = _seen(tmp_path)
+    with DecodingChild(memory_mb=100, timeout_s=60) as child:
+        look, _ = child.look_at(members, paths, Rules(), trust_headers=False)
+
+    assert look.holds_brain
+
+
+def test_a_series_larger_than_the_memory_is_too_large(tmp_path):
+    images = ct_series(slices=20, pixels=np.zeros((20, 1024, 1024), dtype=np.int16))
+    found = read_headers(write_files(images, tmp_path)).instances
+    paths = {one.facts.sop_instance_uid: one.path for one in found}
+    with DecodingChild(memory_mb=30, timeout_s=60) as child:
+        look, _ = child.look_at([one.facts for one in found], paths, Rules(), trust_headers=False)
+
+    assert look.reasons == (Reason.TOO_LARGE,)
 
 
 def test_a_child_that_dies_once_is_started_again(tmp_path):
