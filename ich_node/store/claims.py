@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
@@ -24,25 +25,33 @@ class Claim:
 def claim_study(connection: Connection, *, holder: str, lease_s: float, now: datetime) -> Claim | None:
     """Take the whole study that has waited longest; at most one worker gets it, on both databases."""
     waits = and_(studies.c.state == StudyState.READY, studies.c.next_attempt_at <= now)
-    attempts = studies.c.attempts + 1
-    return _claim(connection, waits, studies.c.ready_at, holder, lease_s, now, attempts=attempts)
+    taken = _leased(holder, lease_s, now) | {"attempts": studies.c.attempts + 1}
+    return _claim(connection, waits, studies.c.ready_at, taken, now)
 
 
 def claim_early(connection: Connection, *, holder: str, lease_s: float, now: datetime) -> Claim | None:
     """Take the study that was asked first to be read while it still arrives; each asking is taken once."""
     asked = and_(studies.c.state == StudyState.RECEIVING, studies.c.early_at.is_not(None))
-    return _claim(connection, asked, studies.c.early_at, holder, lease_s, now, early_at=None)
+    taken = _leased(holder, lease_s, now) | {"early_at": None}
+    return _claim(connection, asked, studies.c.early_at, taken, now)
+
+
+def _leased(holder: str, lease_s: float, now: datetime) -> dict[str, Any]:
+    return {
+        "lease_holder": holder,
+        "lease_until": now + timedelta(seconds=lease_s),
+        "lease_token": studies.c.lease_token + 1,
+    }
 
 
 def _claim(
     connection: Connection,
     waits: ColumnElement[bool],
     since: ColumnElement[datetime],
-    holder: str,
-    lease_s: float,
+    taken: dict[str, Any],
     now: datetime,
-    **values: object,
 ) -> Claim | None:
+    """Write `taken` into the row that waits longest, unless somebody holds it."""
     free = and_(waits, or_(studies.c.lease_until.is_(None), studies.c.lease_until < now))
     # SQLite ignores SKIP LOCKED, but there a writer is alone anyhow (BEGIN IMMEDIATE)
     oldest = (select(studies.c.id).where(free).order_by(since, studies.c.id).limit(1)).with_for_update(
@@ -51,12 +60,7 @@ def _claim(
     statement = (
         update(studies)
         .where(studies.c.id == oldest.scalar_subquery(), free)
-        .values(
-            lease_holder=holder,
-            lease_until=now + timedelta(seconds=lease_s),
-            lease_token=studies.c.lease_token + 1,
-            **values,
-        )
+        .values(taken)
         .returning(*STUDY_COLUMNS, studies.c.lease_token)
     )
     row = connection.execute(statement).one_or_none()
@@ -64,7 +68,7 @@ def _claim(
         return None
     found = dict(row._mapping)
     token = found.pop("lease_token")
-    return Claim(study=study_of(found), holder=holder, token=token)
+    return Claim(study=study_of(found), holder=taken["lease_holder"], token=token)
 
 
 def extend_lease(connection: Connection, claim: Claim, *, lease_s: float, now: datetime) -> None:
