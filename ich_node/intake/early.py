@@ -69,9 +69,8 @@ class EarlyWatch:
             files = files_of_series(connection, series.study_id, series.series_uid)
         for file, transfer_syntax_uid in files:
             if file not in self._facts:
-                inflates = (
-                    transfer_syntax_uid in DEFLATED_TRANSFER_SYNTAXES
-                )  # no early reading is worth a bomb
+                # no early reading is worth a bomb
+                inflates = transfer_syntax_uid in DEFLATED_TRANSFER_SYNTAXES
                 self._facts[file] = None if inflates else self._read(file)
         found = (self._facts[file] for file, _ in files)
         return [fact for fact in found if fact is not None]
