@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from builders import ct_series
 from model_builders import tiny_bundle
 from reception import Message, archive_of, settings_for
 
@@ -17,6 +18,18 @@ from ich_node.store.studies import find_study
 from ich_node.worker import Bench, work_once
 
 STUDY = "1.2.3.50"
+
+
+def scan(number=2, **keywords):
+    """One pass over the head; passes of one study differ by series number, acquisition and time."""
+    return ct_series(
+        study_uid=STUDY,
+        series_uid=f"{STUDY}.{number}",
+        series_number=number,
+        acquisition=number,
+        AcquisitionTime=f"12{number:02d}00",
+        **{"slices": 14, **keywords},
+    )
 
 
 class Room:

@@ -80,7 +80,7 @@ def compare(there: Sequence[SeriesThere], here: Held) -> SourceSays | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """A head scan that looks whole by its headers; lengths in mm.
+    """A head scan with even steps that would be read by its headers; lengths in mm.
 
     `numbers_missing` counts the scanner's image numbers that nothing came for between the first and the last.
     """
@@ -94,7 +94,7 @@ class Head:
 
     @property
     def looks_whole(self) -> bool:
-        """Evenly spaced (or it had no step), over a head's length, and no number left out."""
+        """Whether it runs over a head's length and no image number is left out."""
         return self.span_mm >= WHOLE_HEAD_MM and self.numbers_missing == 0
 
     def to_dict(self) -> dict[str, Any]:

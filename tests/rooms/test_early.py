@@ -1,9 +1,10 @@
 """A positive does not wait for the rest of its study; anything else does."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
-from bench import STUDY, Room
+from bench import Room, scan
 from builders import ct_series
 from pydicom import dcmread
 from pydicom.filebase import DicomBytesIO
@@ -25,6 +26,8 @@ ALWAYS_POSITIVE = Thresholds(low=0.0, high=0.0)
 ALWAYS_NEGATIVE = Thresholds(low=1.0, high=1.0)
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SLICES = 20  # of 6 mm
+
+_scan = partial(scan, slices=SLICES)
 
 
 class Arriving(Room):
@@ -61,17 +64,6 @@ class Arriving(Room):
 @pytest.fixture
 def room(tmp_path, database):
     return lambda thresholds=ALWAYS_POSITIVE: Arriving(tmp_path, database, thresholds)
-
-
-def _scan(number=2, **keywords):
-    return ct_series(
-        study_uid=STUDY,
-        series_uid=f"{STUDY}.{number}",
-        series_number=number,
-        acquisition=number,
-        AcquisitionTime=f"12{number:02d}00",
-        **{"slices": SLICES, **keywords},
-    )
 
 
 def test_a_head_that_looks_whole_is_asked_for_as_soon_as_its_series_stops_growing(room):

@@ -4,8 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from bench import STUDY, Room
-from builders import ct_series
+from bench import STUDY, Room, scan
 from pydicom import dcmread
 from pydicom.filebase import DicomBytesIO
 from reception import Message
@@ -29,25 +28,13 @@ def room(tmp_path, database):
     ).register()
 
 
-def _scan(number=2, **keywords):
-    """One pass over the head; passes of one study differ by series number, acquisition and time."""
-    return ct_series(
-        study_uid=STUDY,
-        series_uid=f"{STUDY}.{number}",
-        series_number=number,
-        acquisition=number,
-        AcquisitionTime=f"12{number:02d}00",
-        **{"slices": 14, **keywords},
-    )
-
-
 def _said(report):
     return read_back(dcmread(DicomBytesIO(report.content)))
 
 
 def test_a_study_is_read_once_reported_twice_over_and_put_into_the_outbox(room):
     there = room(ALWAYS_POSITIVE)
-    there.receive(_scan())
+    there.receive(scan())
 
     study, readings, reports, deliveries = there.work()
 
@@ -64,7 +51,7 @@ def test_a_header_full_of_rubbish_still_ends_in_a_report(room):
         b"\x08\x00\x32\x10SQ\0\0\0\0\0\0",
         b"\x08\x00\x32\x10UN\0\0\x06\0\0\0\xfe\xff\x00\xe0\x08\x00",
     )
-    messages = [Message.of(image) for image in _scan(ProcedureCodeSequence=[])]
+    messages = [Message.of(image) for image in scan(ProcedureCodeSequence=[])]
     assert all(whole in message.dataset for message in messages)
     there.receive_messages(
         replace(message, dataset=message.dataset.replace(whole, broken)) for message in messages
@@ -79,7 +66,7 @@ def test_a_header_full_of_rubbish_still_ends_in_a_report(room):
 
 def test_a_reading_that_breaks_on_the_last_attempt_takes_no_positive_along(room):
     there = room(ALWAYS_POSITIVE, analysis={"attempts": 1})
-    there.receive(_scan(2), _scan(3))
+    there.receive(scan(2), scan(3))
     begun = []
 
     def _break_the_second(stage):
@@ -96,7 +83,7 @@ def test_a_reading_that_breaks_on_the_last_attempt_takes_no_positive_along(room)
 
 def test_before_the_last_attempt_a_reading_that_breaks_is_tried_again(room):
     there = room(ALWAYS_POSITIVE, analysis={"attempts": 2, "retry_s": 0.001})
-    there.receive(_scan())
+    there.receive(scan())
 
     def _break(stage):
         if stage == "predict":
@@ -111,8 +98,8 @@ def test_before_the_last_attempt_a_reading_that_breaks_is_tried_again(room):
 
 def test_a_second_head_scan_with_holes_forbids_to_say_negative(room):
     there = room(ALWAYS_NEGATIVE)
-    holed = _scan(3, slices=20)
-    there.receive(_scan(2), [*holed[:7], *holed[12:]])
+    holed = scan(3, slices=20)
+    there.receive(scan(2), [*holed[:7], *holed[12:]])
 
     study, readings, _, _ = there.work()
 
@@ -125,7 +112,7 @@ def test_a_second_head_scan_with_holes_forbids_to_say_negative(room):
 
 def test_a_bone_series_beside_the_head_scan_leaves_no_doubt(room):
     there = room(ALWAYS_NEGATIVE)
-    there.receive(_scan(2), _scan(3, kernel="H60s", description="Bone"))
+    there.receive(scan(2), scan(3, kernel="H60s", description="Bone"))
 
     study, *_ = there.work()
 
@@ -134,7 +121,7 @@ def test_a_bone_series_beside_the_head_scan_leaves_no_doubt(room):
 
 def test_the_same_study_read_again_with_the_same_result_brings_no_second_report(room):
     there = room()
-    there.receive(_scan())
+    there.receive(scan())
     study, *_ = there.work()
     with there.database.transaction() as connection:
         ask_again(connection, study, now=datetime.now(UTC))
@@ -148,7 +135,7 @@ def test_the_same_study_read_again_with_the_same_result_brings_no_second_report(
 
 def test_a_mended_patient_id_brings_a_new_report_that_names_the_one_it_replaces(room):
     there = room()
-    images = _scan()
+    images = scan()
     there.receive(images)
     _, _, first, _ = there.work()
     for image in images:
@@ -166,7 +153,7 @@ def test_a_mended_patient_id_brings_a_new_report_that_names_the_one_it_replaces(
 
 def test_what_was_read_in_quiet_mode_can_be_sent_when_the_mode_is_report(room):
     there = room(mode="quiet")
-    there.receive(_scan())
+    there.receive(scan())
     study, _, _, before = there.work()
     assert before == []
 
@@ -180,7 +167,7 @@ def test_what_was_read_in_quiet_mode_can_be_sent_when_the_mode_is_report(room):
 
 def test_without_a_bundle_no_study_is_claimed_and_none_loses_an_attempt(tmp_path, database):
     there = Room(tmp_path, database, ALWAYS_POSITIVE)
-    there.receive(_scan())
+    there.receive(scan())
 
     with pytest.raises(Exception, match="migrate"):
         work_once(there.bench)
@@ -193,7 +180,7 @@ def test_without_a_bundle_no_study_is_claimed_and_none_loses_an_attempt(tmp_path
 
 def test_a_study_whose_files_are_gone_ends_as_failed_with_a_report(room):
     there = room(ALWAYS_POSITIVE, analysis={"attempts": 1})
-    there.receive(_scan())
+    there.receive(scan())
     with there.database.transaction() as connection:
         from ich_node.store.images import files_of
 
@@ -208,7 +195,7 @@ def test_a_study_whose_files_are_gone_ends_as_failed_with_a_report(room):
 
 def test_a_study_that_lost_some_files_is_declined_and_never_negative(room):
     there = room(ALWAYS_NEGATIVE, analysis={"attempts": 1})
-    there.receive(_scan())
+    there.receive(scan())
     with there.database.transaction() as connection:
         from ich_node.store.images import files_of
 
@@ -222,7 +209,7 @@ def test_a_study_that_lost_some_files_is_declined_and_never_negative(room):
 
 def test_a_worker_that_is_told_to_stop_gives_the_study_back_without_losing_an_attempt(room):
     there = room(ALWAYS_POSITIVE)
-    there.receive(_scan())
+    there.receive(scan())
 
     with pytest.raises(Stopping):
         work_once(replace(there.bench, at=lambda stage: stage == "predict" and there.bench.stop.set()))
@@ -238,7 +225,7 @@ def test_two_patients_in_one_study_are_for_a_person_to_solve(room):
     from ich_node.demo.ct_images import made_up_patient
 
     there = room(ALWAYS_POSITIVE)
-    there.receive(_scan(2, patient=made_up_patient(1)), _scan(3, patient=made_up_patient(2)))
+    there.receive(scan(2, patient=made_up_patient(1)), scan(3, patient=made_up_patient(2)))
 
     study, *_ = there.work()
 
@@ -256,7 +243,7 @@ def test_what_is_taken_while_its_sender_is_still_there_is_never_called_negative(
         association = open_association(
             connection, receiver="r", calling_ae_title="CT1", address="::1", now=datetime.now(UTC)
         )
-    there.receive_messages((Message.of(image) for image in _scan()), association_id=association)
+    there.receive_messages((Message.of(image) for image in scan()), association_id=association)
     close_complete_studies(there.database, now=datetime.now(UTC), quiet_s=0, deadline_s=0)
 
     study, *_ = there.work()
@@ -266,7 +253,7 @@ def test_what_is_taken_while_its_sender_is_still_there_is_never_called_negative(
 
 def test_files_that_are_away_for_a_moment_cost_an_attempt_and_no_outcome(room):
     there = room(ALWAYS_POSITIVE, analysis={"attempts": 2, "retry_s": 0.001})
-    there.receive(_scan())
+    there.receive(scan())
     images, away = (there.settings.storage.folder / name for name in ("images", "away"))
     images.rename(away)
 
@@ -301,7 +288,7 @@ def test_half_a_head_is_never_negative_and_the_report_says_what_is_missing(
     room, slices, thresholds, expected, said
 ):
     there = room(thresholds)
-    there.receive(_scan(slices=20)[slices])
+    there.receive(scan(slices=20)[slices])
 
     study, readings, reports, _ = there.work()
 
