@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
 from model.disks import grow, shrink
 
@@ -13,21 +14,43 @@ Mask = NDArray[np.bool_]
 
 WORKING_PIXELS = 256
 FOREGROUND = 3 / 255  # the authors' binarization: above 3 of 255, about 1 HU
+GAP = 4  # of 256 pixels: between the bones of a face
+THIN_FACE = 5  # of 256 pixels
 EROSION_RADIUS = 2  # of 256 pixels; the authors' 3 of 512, a little more against thicker braces
 MARGIN = EROSION_RADIUS + 2
-SMALLEST_HEAD = 0.003  # share of the picture: a vertex slice of 30 mm in a 250 mm field is 0.011
+SMALLEST_HEAD = 0.008  # share of the picture: a vertex slice of 30 mm in a 250 mm field is 0.011
+SMALLEST_CAP = 0.0005  # smaller ones, to 7 mm, are heads where they are
+ROUND = 0.35  # as round as a vertex: SOLID of an ellipse twice as long as wide is 0.4
 SOLID = 0.17  # largest inner radius over the root of the area: a disk has 0.56, a headrest's arc under 0.1
 THICK = 0.06  # inner radius, of the head's root area: what is thicker is no brace
 LEAST_SCALE = 0.3  # of the picture's side: a small slice of the vertex does not make its brace thick
+LEAST_WIDTH = 0.06  # inner radius, of a thick piece's length: a thick shell of a headrest has less
 RIVAL = 0.5  # of the head's area: thick pieces beyond it mean that we do not know which one is the head
 ARM = 0.30  # of the head's root area: longer thin attached pieces are braces, shorter ones noses and ears
+HARD = 0.85  # of the window: darker is skin
+# distances from the convex hull of the body and lengths, as shares of its root area
+APART = 0.05  # skin and ears begin nearer, most braces farther away, and
+HARD_SHARE = 0.15  # of their pixels are hard; or
+SKIN_REACH = 0.25  # they reach farther than the skin of a fat neck
+SHELL = 0.80  # what is hard, so long and
+THIN = 0.035  # nowhere thicker (inner radius) is a shell that hugs the head
+FAR = 0.10  # what goes on beyond it and is out there
+LONG = 0.30  # and thin is a brace that touches
+HALO = 3  # pixels round a brace
+BRIGHT = 0.6  # of the window: what begins there is more of it
+EIGHT_NEIGHBORS = np.ones((3, 3))
 
 
 @dataclass(frozen=True, kw_only=True)
 class BraceResult:
-    """`mask` (H, W): the head; all False where there is none, all True where a guard tripped."""
+    """`mask` (H, W): the head with its skin, nose and ears; all False where there is none.
+
+    `body` (H, W) is the part of it that is thick: skull, brain, face, the same whether an ear is in the slice
+    or not. `tripped`: other pieces are as thick as the head; they are kept, as one of them may be the head.
+    """
 
     mask: Mask
+    body: Mask
     tripped: bool
 
     @property
@@ -37,41 +60,135 @@ class BraceResult:
 
 
 def remove_brace(picture: Picture) -> BraceResult:
-    """Find the head in a slice in window units (H, W), 0..1, without the brace that holds it.
-
-    A guard keeps the whole slice where pieces as thick as a body part would be removed.
-    """
+    """Find the head in a slice in window units (H, W), 0..1, without the brace that holds it."""
     factor = max(1, max(picture.shape) // WORKING_PIXELS)
-    foreground = _shrink(picture, factor) > FOREGROUND
-    foreground[:, [0, -1]] = False  # edge columns, as in the paper
+    working = _shrink(picture, factor).copy()
+    working[:, [0, -1]] = 0  # edge columns, as in the paper
+    foreground = working > FOREGROUND
+    mask, body = np.zeros_like(foreground), np.zeros_like(foreground)
     rows, columns = np.flatnonzero(foreground.any(axis=1)), np.flatnonzero(foreground.any(axis=0))
-    small = np.zeros(foreground.shape, dtype=bool)
-    if len(rows) == 0:
-        return BraceResult(mask=_enlarge(small, factor, picture.shape), tripped=False)
-    box = _around(rows), _around(columns)
-    head = _find_head(foreground[box], max(foreground.shape))
-    if head is None:
-        return BraceResult(mask=np.ones(picture.shape, dtype=bool), tripped=True)
-    small[box] = head
-    return BraceResult(mask=_enlarge(small, factor, picture.shape), tripped=False)
+    tripped = False
+    if len(rows) > 0:
+        box = _around(rows), _around(columns)
+        body[box], tripped = _find_body(foreground[box], max(foreground.shape))
+        if body.any():
+            away = _away_from(body[box], working[box], max(foreground.shape))
+            mask[box] = body[box] | (foreground[box] & ~away)
+    mask, body = (_enlarge(small, factor, picture.shape) for small in (mask, body))
+    return BraceResult(mask=mask, body=body, tripped=tripped)
 
 
 def _around(places: NDArray[np.intp]) -> slice:
     return slice(max(0, int(places[0]) - MARGIN), int(places[-1]) + 1 + MARGIN)
 
 
-def _find_head(foreground: Mask, side: int) -> Mask | None:
-    """Return the head within a part of a square picture of `side` pixels; None where a guard trips."""
-    head = _largest_solid(shrink(foreground, EROSION_RADIUS), SMALLEST_HEAD * side**2)
+def _find_body(foreground: Mask, side: int) -> tuple[Mask, bool]:
+    """Return what is thick in a part of a square picture of `side` pixels, and whether the guard trips."""
+    head = _largest_solid(shrink(foreground, EROSION_RADIUS), SMALLEST_HEAD * side**2, SOLID)
+    if head is None:  # an erosion would break a headrest into pieces that are round
+        head = _largest_solid(foreground, SMALLEST_CAP * side**2, ROUND)
     if head is None:
-        return np.zeros(foreground.shape, dtype=bool)
+        return np.zeros(foreground.shape, dtype=bool), False
     scale = max(float(np.sqrt(head.sum())), LEAST_SCALE * side)
     mask = _restore(foreground, _cut_arms(head, scale))
-    thick = _thick_pieces(foreground & ~mask, THICK * scale)
-    if thick.sum() > RIVAL * head.sum():
-        return None
     # thick pieces are a cheek, an orbit, a part of the skull base: cut off by the erosion, but no brace
-    return _restore(foreground, mask | thick) if thick.any() else mask
+    thick = _thick_pieces(foreground & ~mask, THICK * scale)
+    body = _restore(foreground, mask | thick) if thick.any() else mask
+    return body, bool(thick.sum() > RIVAL * head.sum())
+
+
+def _away_from(body: Mask, picture: Picture, side: int) -> Mask:
+    """Return what lies outside the body's convex hull and is no skin, ear or nose."""
+    scale = max(float(np.sqrt(np.count_nonzero(body))), LEAST_SCALE * side)
+    rows, columns = np.nonzero((picture > FOREGROUND) & ~body)
+    distance = np.zeros(picture.shape, dtype=np.float32)
+    distance[rows, columns] = _outside_hull(body, rows, columns) / scale
+    outside, hard = distance > 0, picture > HARD
+    away = _separate(distance, hard)
+    shells = _long_and_thin(outside & hard & ~away, SHELL * scale, THIN * scale)
+    away |= (grow(shells, HALO) if shells.any() else shells) & outside
+    if _hard_arms((distance > FAR) & ~away, hard, scale).any():
+        # of a brace that touches, or of a face, which has more gaps than bone
+        distance[rows, columns] = _outside_hull(_solid(body | (outside & ~away)), rows, columns) / scale
+        pieces, _ = ndimage.label((distance > 0) & ~away, EIGHT_NEIGHBORS)
+        arms = _hard_arms((distance > FAR) & ~away, hard, scale)
+        away |= _numbered(pieces, arms)[pieces] & (distance > APART)
+    return away | (outside & _going_on(away, outside & (picture > BRIGHT), scale))
+
+
+def _separate(distance: NDArray[np.float32], hard: Mask) -> Mask:
+    """Return the pieces that keep their distance and are hard, or too far for the skin of a fat neck."""
+    pieces, _ = ndimage.label(distance > 0, EIGHT_NEIGHBORS)
+    foreign = _numbered(pieces, distance > SKIN_REACH) | _hard_enough(pieces, hard)
+    foreign &= ~_numbered(pieces, (distance > 0) & (distance <= APART))
+    foreign[0] = False
+    separate: Mask = foreign[pieces]
+    return separate
+
+
+def _hard_arms(mask: Mask, hard: Mask, scale: float) -> Mask:
+    arms = _long_and_thin(mask, LONG * scale, THIN * scale)
+    if not arms.any():
+        return arms
+    pieces, _ = ndimage.label(arms, EIGHT_NEIGHBORS)
+    chosen = _hard_enough(pieces, hard)
+    chosen[0] = False
+    found: Mask = chosen[pieces]
+    return found
+
+
+def _hard_enough(pieces: NDArray[np.int32], hard: Mask) -> Mask:
+    """Return for each piece, by its number, whether so much of it is hard as of no skin."""
+    numbers = pieces.ravel()
+    shares = np.bincount(numbers, weights=hard.ravel()) / np.maximum(np.bincount(numbers), 1)
+    enough: Mask = shares > HARD_SHARE
+    return enough
+
+
+def _going_on(away: Mask, bright: Mask, scale: float) -> Mask:
+    """Return the thin bright pieces, with their halo, in which a long brace that touches goes on."""
+    braces = _long_and_thin(away, LONG * scale, 2 * THIN * scale)
+    if not braces.any():
+        return braces
+    pieces, _ = ndimage.label(bright & ~away, EIGHT_NEIGHBORS)
+    beside = _numbered(pieces, grow(braces, HALO))
+    beside[0] = False
+    more = _long_and_thin(beside[pieces], 0, THIN * scale)
+    return grow(more, HALO) if more.any() else more
+
+
+def _numbered(pieces: NDArray[np.int32], part: Mask) -> Mask:
+    """Return for each piece, by its number, whether any of it lies in a part; the background is number 0."""
+    found = np.zeros(int(pieces.max()) + 1, dtype=bool)
+    found[pieces[part]] = True
+    return found
+
+
+def _solid(mask: Mask) -> Mask:
+    """Return the mask with its gaps closed, without what is thin then."""
+    return grow(shrink(grow(mask, GAP), GAP + THIN_FACE), THIN_FACE)
+
+
+def _long_and_thin(mask: Mask, length: float, radius: float) -> Mask:
+    """Return the pieces of a mask that are longer, and nowhere thicker."""
+    pieces, count = ndimage.label(mask, EIGHT_NEIGHBORS)
+    chosen = np.zeros(count + 1, dtype=bool)
+    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+        if max(s.stop - s.start for s in box) > length:
+            chosen[number] = not shrink(pieces[box] == number, radius).any()
+    arms: Mask = chosen[pieces]
+    return arms
+
+
+def _outside_hull(mask: Mask, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Return how far places lie outside the convex hull of a mask, in pixels; 0 and less is inside."""
+    filled = np.flatnonzero(mask.any(axis=1))
+    first, last = _ends_of_rows(mask[filled])
+    corners = np.concatenate([np.stack([filled, ends], axis=1) for ends in (first, last)])
+    sides = ConvexHull(corners).equations.astype(np.float32)
+    places = np.stack([rows, columns]).astype(np.float32)
+    distance: NDArray[np.float32] = (sides[:, :2] @ places + sides[:, 2:]).max(axis=0)
+    return distance
 
 
 def _shrink(picture: Picture, factor: int) -> Picture:
@@ -104,7 +221,7 @@ def _areas(components: NDArray[np.int32]) -> NDArray[np.int_]:
     return areas
 
 
-def _largest_solid(eroded: Mask, smallest: float) -> Mask | None:
+def _largest_solid(eroded: Mask, smallest: float, solid: float) -> Mask | None:
     """Return the component that encloses most and is no thin arc, filled; None where there is none."""
     components, _ = ndimage.label(eroded)
     areas, boxes = _areas(components), ndimage.find_objects(components)
@@ -113,7 +230,7 @@ def _largest_solid(eroded: Mask, smallest: float) -> Mask | None:
     for box, candidate in sorted(candidates, key=lambda found: np.count_nonzero(found[1]), reverse=True):
         area = np.count_nonzero(candidate)
         # "at least" the inner radius: farther than the next smaller number
-        if area >= smallest and shrink(candidate, np.nextafter(SOLID * np.sqrt(area), 0)).any():
+        if area >= smallest and shrink(candidate, np.nextafter(solid * np.sqrt(area), 0)).any():
             whole = np.zeros(eroded.shape, dtype=bool)
             whole[box] = candidate
             return whole
@@ -127,7 +244,7 @@ def _cut_arms(head: Mask, scale: float) -> Mask:
     if not inside.any():  # the small slice of a vertex
         return head
     opened = head & grow(_largest(inside), radius + 2)
-    arms, count = ndimage.label(head & ~opened, np.ones((3, 3)))
+    arms, count = ndimage.label(head & ~opened, EIGHT_NEIGHBORS)
     short = np.zeros(count + 1, dtype=bool)
     for number, box in enumerate(ndimage.find_objects(arms), start=1):
         short[number] = max(s.stop - s.start for s in box) <= ARM * scale
@@ -153,9 +270,13 @@ def _between(mask: Mask) -> Mask:
 
 def _between_in_rows(mask: Mask) -> Mask:
     columns = np.arange(mask.shape[1])
-    first, last = mask.argmax(axis=1), columns[-1] - mask[:, ::-1].argmax(axis=1)
+    first, last = _ends_of_rows(mask)
     span: Mask = (columns >= first[:, None]) & (columns <= last[:, None]) & mask.any(axis=1, keepdims=True)
     return span
+
+
+def _ends_of_rows(mask: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    return mask.argmax(axis=1), mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1)
 
 
 def _thick_pieces(removed: Mask, radius: float) -> Mask:
@@ -167,6 +288,7 @@ def _thick_pieces(removed: Mask, radius: float) -> Mask:
     areas, boxes = _areas(components), ndimage.find_objects(components)
     thick = np.zeros(count + 1, dtype=bool)
     for n in np.flatnonzero(areas > radius**2):
-        thick[n] = shrink(components[boxes[n - 1]] == n, depth).any()
+        length = max(s.stop - s.start for s in boxes[n - 1])
+        thick[n] = shrink(components[boxes[n - 1]] == n, max(depth, length * LEAST_WIDTH)).any()
     pieces: Mask = thick[components]
     return pieces

@@ -12,7 +12,7 @@ from typing import Any
 
 from model.encoders import ENCODERS
 from model.errors import BundleError
-from model.window import CENTER_HU, PREPARATION_VERSION, WIDTH_HU
+from model.window import CENTER_HU, PREPARATION_VERSION, PREPARATIONS_READ, WIDTH_HU
 
 SCHEMA = 1
 HEMORRHAGE_CLASSES = ("absent", "present")
@@ -188,7 +188,7 @@ def parse_manifest(text: str) -> Manifest:
     top = _Fields(document, MANIFEST_FILE)
     top.exactly("schema", SCHEMA)
     top.exactly("classes", {"hemorrhage": list(HEMORRHAGE_CLASSES), "location": list(LOCATIONS)})
-    top.exactly("preparation_version", PREPARATION_VERSION)
+    version = top.whole("preparation_version", PREPARATIONS_READ[0], PREPARATIONS_READ[-1])
     thresholds = top.fields("thresholds")
     encoder = top.one_of("encoder", tuple(ENCODERS))
     return Manifest(
@@ -206,6 +206,7 @@ def parse_manifest(text: str) -> Manifest:
         licence=top.text("licence"),
         parent=top.sha_or_none("parent"),
         weights_sha256=top.text("weights_sha256", _SHA256),
+        preparation_version=version,
         heat_map=top.flag("heat_map", absent=False),
     )
 

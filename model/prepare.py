@@ -27,9 +27,10 @@ NO_FRAME = Frame(top=0, left=0, side=0)
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """`picture` (size, size), 0..1, all zero where no head was found; `tripped`: the brace stayed in.
+    """`picture` (size, size), 0..1, all zero where no head was found.
 
-    `frame` is what the picture shows, of side 0 where no head was found.
+    `tripped`: several pieces may be the head. `frame` is what the picture shows, of side 0 where there is no
+    head.
     """
 
     picture: Picture
@@ -46,18 +47,25 @@ def prepare(picture: Picture, size: int) -> Prepared:
     if not brace.holds_head:
         empty = np.zeros((size, size), dtype=np.float32)
         return Prepared(picture=empty, tripped=False, frame=NO_FRAME)
-    content = brace.mask if not brace.tripped else picture > 0
-    centred, frame = _centre(np.where(brace.mask, picture, 0), content, size)
+    # the frame lies round the body: an ear or a fold of skin must not change the head's scale
+    centred, frame = _centre(np.where(brace.mask, picture, 0), brace.body, size)
     return Prepared(picture=centred, tripped=brace.tripped, frame=frame)
 
 
-def _centre(picture: Picture, content: Mask, size: int) -> tuple[Picture, Frame]:
-    rows, columns = np.flatnonzero(content.any(axis=1)), np.flatnonzero(content.any(axis=0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    side = int(np.ceil(max(bottom - top, right - left) / HEAD_SHARE))
-    square = np.zeros((side, side), dtype=np.float32)
-    y, x = (side - (bottom - top)) // 2, (side - (right - left)) // 2
-    square[y : y + bottom - top, x : x + right - left] = picture[top:bottom, left:right]
-    resized = Image.fromarray(square).resize((size, size), Image.Resampling.BILINEAR)
-    frame = Frame(top=int(top - y), left=int(left - x), side=side)
+def _centre(picture: Picture, body: Mask, size: int) -> tuple[Picture, Frame]:
+    rows, columns = np.flatnonzero(body.any(axis=1)), np.flatnonzero(body.any(axis=0))
+    height, width = rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
+    side = int(np.ceil(max(height, width) / HEAD_SHARE))
+    frame = Frame(
+        top=int(rows[0] - (side - height) // 2), left=int(columns[0] - (side - width) // 2), side=side
+    )
+    resized = Image.fromarray(_cut_out(picture, frame)).resize((size, size), Image.Resampling.BILINEAR)
     return np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0), frame
+
+
+def _cut_out(picture: Picture, frame: Frame) -> Picture:
+    square = np.zeros((frame.side, frame.side), dtype=np.float32)
+    top, left = max(0, frame.top), max(0, frame.left)
+    part = picture[top : frame.top + frame.side, left : frame.left + frame.side]
+    square[top - frame.top :, left - frame.left :][: part.shape[0], : part.shape[1]] = part
+    return square

@@ -38,6 +38,22 @@ def test_the_brace_goes(headrest):
     assert (result.mask & brace).sum() < 0.02 * brace.sum()
 
 
+@pytest.mark.parametrize("hu_of_plate", [120.0, 900.0])
+def test_a_plate_that_the_skin_lies_on_goes_and_the_skin_stays_elsewhere(hu_of_plate):
+    hu, head = drawn_head("none")
+    rows, columns = np.indices(hu.shape)
+    plate = np.abs(rows - 256 - 0.34 * 1.09 * 512 - 2) < 2.5
+    skin_elsewhere = (hu > 15) & (hu < 45) & (rows < 250) & ~head
+    hu[plate] = hu_of_plate
+
+    result = remove_brace(to_window(hu))
+
+    far_out = plate & (np.abs(columns - 256) > 90)
+    assert result.mask[head].all()
+    assert result.mask[skin_elsewhere].mean() > 0.97
+    assert not result.mask[far_out].any()
+
+
 @pytest.mark.parametrize("headrest", ["plate", "cradle", "side bars", "thick shell"])
 def test_a_headrest_alone_is_no_head(headrest):
     hu, _ = drawn_head(headrest)
@@ -54,14 +70,45 @@ def test_air_is_no_head():
     assert not remove_brace(np.zeros((64, 64), np.float32)).holds_head
 
 
-def test_two_bodies_trip_the_guard_and_keep_the_whole_slice():
-    left, _ = drawn_head(radii=(0.2, 0.15), center=(0.5, 0.25))
-    right, _ = drawn_head(radii=(0.2, 0.15), center=(0.5, 0.75))
+def test_two_bodies_trip_the_guard_and_both_stay():
+    left, one = drawn_head(radii=(0.2, 0.15), center=(0.5, 0.25))
+    right, other = drawn_head(radii=(0.2, 0.15), center=(0.5, 0.75))
 
     result = remove_brace(to_window(np.maximum(left, right)))
 
     assert result.tripped
-    assert result.mask.all()
+    assert result.mask[one | other].all()
+
+
+@pytest.mark.parametrize("headrest", ["none", "plate", "cradle", "side bars", "thick shell"])
+def test_the_skin_stays_and_is_no_part_of_the_body(headrest):
+    hu, _ = drawn_head(headrest)
+    bare, _ = drawn_head("none")
+    skin = (bare > 15) & (bare < 45) & (np.hypot(*(np.indices(bare.shape) - 255.5)) > 0.3 * 512)
+
+    result = remove_brace(to_window(hu))
+
+    assert skin.sum() > 2000
+    assert result.mask[skin].mean() > 0.97
+    assert result.body[skin].mean() < 0.05
+
+
+def test_a_nose_and_an_ear_stay_where_a_hand_and_a_tube_go():
+    hu, _ = drawn_head("cradle")
+    rows, columns = np.indices(hu.shape)
+
+    def spot(row, column, tall, wide):
+        return ((rows - row) / tall) ** 2 + ((columns - column) / wide) ** 2 < 1
+
+    nose, ear = spot(62, 256, 22, 5), spot(230, 101, 12, 6)
+    finger, tube = spot(120, 445, 14, 9), spot(300, 470, 5, 5)
+    hu[nose | ear | finger | tube] = 60.0
+
+    mask = remove_brace(to_window(hu)).mask
+
+    assert mask[nose].mean() > 0.95
+    assert mask[ear].mean() > 0.95
+    assert not mask[finger | tube].any()
 
 
 @pytest.mark.parametrize("center", [(0.5, 0.2), (0.2, 0.5), (0.85, 0.8)])

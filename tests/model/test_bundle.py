@@ -13,6 +13,7 @@ from model.bundle import load_bundle, stored_weights, write_bundle
 from model.errors import BundleError
 from model.manifest import Thresholds, bundle_sha256, read_manifest
 from model.network import DTViT
+from model.window import PREPARATION_VERSION
 
 
 def test_a_bundle_comes_back_as_it_was_written(tmp_path):
@@ -36,6 +37,12 @@ def test_the_identity_covers_manifest_and_weights(tmp_path):
 
     assert one == same
     assert one != other
+
+
+def test_a_bundle_that_learned_without_skin_is_still_read_and_says_so(tmp_path):
+    tiny_bundle(tmp_path, preparation_version=1)
+
+    assert load_bundle(tmp_path).manifest.preparation_version == 1
 
 
 @pytest.mark.parametrize("place", [0.1, 0.5, 0.99])
@@ -67,6 +74,7 @@ CHANGES = [
     ("input.channels", 1),
     ("classes.location", ["lobar", "deep", "subtentorial"]),
     ("preparation_version", 0),
+    ("preparation_version", PREPARATION_VERSION + 1),
     ("thresholds.slice.low", -0.1),
     ("thresholds.study.high", 1.1),
     ("thresholds.study.low", 0.9),
