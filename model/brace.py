@@ -13,7 +13,7 @@ Picture = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 WORKING_PIXELS = 256
-FOREGROUND = 3 / 255  # the authors' binarization: above 3 of 255, about 1 HU
+FOREGROUND = 3.5 / 255  # the authors' binarization: above 3 of 255, about 1 HU; no stored value lies on it
 GAP = 4  # of 256 pixels: between the bones of a face
 THIN_FACE = 5  # of 256 pixels
 EROSION_RADIUS = 2  # of 256 pixels; the authors' 3 of 512, a little more against thicker braces

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from model.brace import remove_brace
 from model.errors import ImageSetError, ModelError
-from model.evaluate.brace_reference import Judged, judge, reference_of
+from model.evaluate.brace_reference import VISIBLE, Judged, judge, reference_of
 from model.evaluate.look import PICTURE_ERRORS
 from model.evaluate.run import spare_workers
 from model.image_set import SPLITS, SliceRow, read_picture, read_tables
@@ -85,7 +85,7 @@ def draw_worst(slices: Sequence[Looked]) -> Figure:
 def _colours(picture: NDArray[np.float32]) -> NDArray[np.float64]:
     mask, reference = remove_brace(picture).mask, reference_of(picture)
     colours = np.zeros((*picture.shape, 4)) + KEPT
-    colours[(picture > 0) & ~mask] = GONE
+    colours[(picture > VISIBLE) & ~mask] = GONE
     colours[reference.head & ~mask] = CUT
     colours[reference.headrest & mask] = STAYED
     return colours

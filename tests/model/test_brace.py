@@ -66,6 +66,16 @@ def test_a_headrest_alone_is_no_head(headrest):
     assert not result.tripped
 
 
+def test_how_eight_bits_were_scaled_to_the_window_changes_no_mask():
+    stored = np.round(to_window(drawn_head("cradle")[0]) * 255).astype(np.uint8)
+    stored[250:260, 470:500] = 3  # at the edge of what is seen
+
+    divided = remove_brace(stored.astype(np.float32) / 255)
+    multiplied = remove_brace(stored.astype(np.float32) * np.float32(1 / 255))
+
+    assert (divided.mask == multiplied.mask).all()
+
+
 def test_air_is_no_head():
     assert not remove_brace(np.zeros((64, 64), np.float32)).holds_head
 
