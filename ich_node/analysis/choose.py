@@ -124,7 +124,8 @@ def _with_contents(found: Sequence[FoundInstance]) -> list[InstanceFacts]:
 def _pixel_hash(path: Path) -> str:
     try:
         with quietly():
-            pixels = read_file(path, pixels=True).get("PixelData")
+            # not converted: it may claim to be anything
+            pixels = getattr(read_file(path, pixels=True).get_item("PixelData"), "value", None)
     except (UnreadableInstance, *ODD_VALUE):
         return ""
     return sha256(pixels if isinstance(pixels, bytes) else b"").hexdigest()

@@ -1,6 +1,5 @@
 """Opens received files: headers of many, pixels of one. Reads the disk; writes nothing."""
 
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +9,19 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from ich_node.core.instances import InstanceFacts
+from ich_node.dicom.bounds import BoundedFile
 from ich_node.dicom.headers import instance_facts
-from ich_node.dicom.values import ODD_VALUE, quietly, text
-from ich_node.errors import UnreadableInstance
+from ich_node.dicom.part10 import PARSE_ERRORS
+from ich_node.dicom.values import quietly, text
+from ich_node.errors import AnalysisFailed, UnreadableInstance
 from ich_node.vocabulary import Reason
 
 _DIRECTORY_CLASS = "1.2.840.10008.1.3.10"  # DICOMDIR: an index of a medium, no instance
-_UNPARSEABLE = (*ODD_VALUE, EOFError, MemoryError, zlib.error)
+_UNPARSEABLE = (*PARSE_ERRORS, MemoryError)
 # a bare data set starts with file meta or with identification; both low-numbered groups (PS3.10 7.1)
 _FIRST_GROUPS = (0x0002, 0x0008)
 _LAST_FIRST_ELEMENT = 0x0100
-_META_START = 132  # after preamble and DICM comes the group length of the file meta, 12 bytes
-_LONGEST_META = 1 << 16
-_PIECE, _MOST_INFLATED = 1 << 20, 1 << 28
+_MOST_INFLATED = 1 << 28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +63,16 @@ def read_headers(paths: Iterable[Path]) -> Headers:
 
 
 def read_file(path: Path, *, pixels: bool) -> Dataset:
-    """Read one file as a data set, also one without preamble; raises UnreadableInstance(NOT_DICOM)."""
+    """Read one file as a data set, also one without preamble.
+
+    Raises UnreadableInstance(NOT_DICOM), and AnalysisFailed where the disk does not give what is there.
+    """
     try:
         with quietly():
             dataset = _parsed(path, pixels=pixels)
     except _UNPARSEABLE as fault:
+        if isinstance(fault, OSError) and fault.errno is not None:  # pydicom's own have no number
+            raise AnalysisFailed(f"a file cannot be read: {fault.strerror}") from fault
         raise UnreadableInstance(Reason.NOT_DICOM) from fault
     with quietly():
         media = text(getattr(dataset, "file_meta", None) or Dataset(), "MediaStorageSOPClassUID")
@@ -78,31 +82,17 @@ def read_file(path: Path, *, pixels: bool) -> Dataset:
 
 
 def _parsed(path: Path, *, pixels: bool) -> Dataset:
-    if _inflates_too_far(path):
-        raise UnreadableInstance(Reason.NOT_DICOM)
-    try:
-        return dcmread(path, stop_before_pixels=not pixels)
-    except InvalidDicomError:
-        if not _starts_a_data_set(path):
-            raise UnreadableInstance(Reason.NOT_DICOM) from None
-        return dcmread(path, stop_before_pixels=not pixels, force=True)
-
-
-def _inflates_too_far(path: Path) -> bool:
-    """Say whether a deflated data set (PS3.5 A.5) would fill memory; pydicom inflates it at one go."""
     with path.open("rb") as file:
-        head = file.read(_META_START + 12)
-        if head[128:132] != b"DICM" or head[_META_START : _META_START + 4] != b"\x02\0\0\0":
-            return False
-        meta = file.read(min(int.from_bytes(head[-4:], "little"), _LONGEST_META))
-        if b"1.2.840.10008.1.2.1.99" not in meta:
-            return False
-        inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        while packed := inflater.unconsumed_tail or file.read(_PIECE):
-            total += len(inflater.decompress(packed, _PIECE))
-            if total > _MOST_INFLATED:
-                return True
-    return False
+        bounded = BoundedFile(file, inflated=_MOST_INFLATED)
+        try:
+            dataset = dcmread(bounded, stop_before_pixels=not pixels)
+        except InvalidDicomError:
+            if not _starts_a_data_set(path):
+                raise UnreadableInstance(Reason.NOT_DICOM) from None
+            file.seek(0)
+            dataset = dcmread(bounded, stop_before_pixels=not pixels, force=True)
+    dataset.buffer = None  # closed: all that was read is in the data set
+    return dataset
 
 
 def _starts_a_data_set(path: Path) -> bool:

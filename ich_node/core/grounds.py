@@ -91,10 +91,10 @@ def is_too_lossy(fact: InstanceFacts, maximum_ratio: float) -> bool:
 
 def _is_contradictory(part: Part) -> bool:
     planes = [plane for fact in part.instances for plane in fact.planes]
-    frames = sum(fact.frames for fact in part.instances)
     located = all(plane.position is not None and plane.orientation is not None for plane in planes)
     spaced = all(fact.pixel_spacing is not None for fact in part.instances)
-    if part.geometry is None or not (located and spaced) or len(planes) != frames:
+    counted = all(len(fact.planes) == fact.frames for fact in part.instances)
+    if part.geometry is None or not (located and spaced and counted):
         return True
     return not part.geometry.straight or len(grids_of(part.instances)) > 1
 

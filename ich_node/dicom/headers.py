@@ -34,6 +34,8 @@ IDENTIFYING = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPCl
 _REJECTION_TITLES = frozenset({"113001", "113037", "113038", "113039"})
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LONGEST_UID = 64
+_FARTHEST_MM = 1e6  # no table goes a kilometer; of far greater numbers sums and products are no numbers
+_PIXEL_MM = (1e-3, 1e3)  # from below a micro-CT to a pixel longer than a patient is wide
 _AGE_UNITS_PER_YEAR = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
 
 
@@ -70,7 +72,6 @@ def instance_facts(dataset: Dataset, *, content_key: str = "") -> InstanceFacts:
     with quietly():
         frames = frames_of(dataset)
         shared = frames[0]
-        series_description = text(dataset, "SeriesDescription")
         return InstanceFacts(
             sop_instance_uid=sop_instance_uid,
             sop_class_uid=sop_class_uid,
@@ -79,7 +80,7 @@ def instance_facts(dataset: Dataset, *, content_key: str = "") -> InstanceFacts:
             modality=text(dataset, "Modality").upper(),
             series_number=whole(dataset, "SeriesNumber"),
             instance_number=whole(dataset, "InstanceNumber"),
-            series_description=series_description,
+            series_description=text(dataset, "SeriesDescription"),
             study_description=text(dataset, "StudyDescription"),
             protocol=text(dataset, "ProtocolName"),
             image_type=tuple(value.upper() for value in texts(dataset, "ImageType")),
@@ -102,7 +103,7 @@ def instance_facts(dataset: Dataset, *, content_key: str = "") -> InstanceFacts:
             irradiation_event_uid=first_text(dataset, "IrradiationEventUID"),
             compression=_compression(dataset),
             has_rescale=number(shared, "RescaleIntercept") is not None,
-            own_object=_is_own(dataset, series_description),
+            own_object=is_own(dataset),
             rejected_instances=_rejected(dataset),
             patient_key=_patient_key(dataset),
             content_key=content_key,
@@ -117,20 +118,21 @@ def _agent(dataset: Dataset) -> str:
 
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:
     spacing = numbers(dataset, "PixelSpacing", 2)
-    return (spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None
+    low, high = _PIXEL_MM
+    return (spacing[0], spacing[1]) if spacing and low <= min(spacing) and max(spacing) <= high else None
 
 
 def _plane(group: Dataset) -> Plane:
     position = numbers(group, "ImagePositionPatient", 3)
     cosines = numbers(group, "ImageOrientationPatient", 6)
     return Plane(
-        position=_vector(position) if position else None,
+        position=_position(position) if position else None,
         orientation=_orientation(cosines) if cosines else None,
     )
 
 
-def _vector(values: tuple[float, ...]) -> Vector:
-    return (values[0], values[1], values[2])
+def _position(values: tuple[float, ...]) -> Vector | None:
+    return (values[0], values[1], values[2]) if max(map(abs, values)) <= _FARTHEST_MM else None
 
 
 def _orientation(values: tuple[float, ...]) -> Orientation | None:
@@ -173,8 +175,9 @@ def _compression(dataset: Dataset) -> Compression:
     )
 
 
-def _is_own(dataset: Dataset, series_description: str) -> bool:
-    if series_description in SERIES_DESCRIPTIONS.values():
+def is_own(dataset: Dataset) -> bool:
+    """Tell whether this software made the object, or a copy of it that a PACS keeps."""
+    if text(dataset, "SeriesDescription") in SERIES_DESCRIPTIONS.values():
         return True
     return text(dataset, "Manufacturer") == MANUFACTURER or text(dataset, "ManufacturerModelName") == PRODUCT
 

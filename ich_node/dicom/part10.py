@@ -4,12 +4,18 @@ import struct
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from pydicom import dcmread
-from pydicom.dataset import FileDataset
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from ich_node.dicom.bounds import LONGEST_VALUE, BoundedFile
+from ich_node.dicom.values import ODD_VALUE
 from ich_node.errors import UnreadableInstance
 from ich_node.vocabulary import Reason
 
@@ -24,22 +30,13 @@ DEFLATED_TRANSFER_SYNTAXES = frozenset(
 
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
+_PIXEL_VRS = (None, "OB", "OW", "OF", "OD", "UN")  # none in Implicit VR
+_PIXEL_TAGS = frozenset(tag_for_keyword(keyword) for keyword in PIXEL_KEYWORDS)
+_META_GROUP = (b"\x02\x00", b"\x00\x02")
 _PREAMBLE = b"\x00" * 128 + b"DICM"
 _LONG_LENGTH_VRS = (b"OB", b"UN", b"UT")
 # whatever pydicom lets out of its parsers for bytes that are no DICOM
-PARSE_ERRORS = (
-    InvalidDicomError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    NotImplementedError,
-    OverflowError,
-    RecursionError,
-    struct.error,
-    zlib.error,
-)
+PARSE_ERRORS = (InvalidDicomError, *ODD_VALUE, zlib.error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +103,38 @@ def _texts(content: bytes, start: int, end: int) -> dict[int, str]:
     return values
 
 
+def read_data_set(content: bytes, transfer_syntax_uid: str) -> Dataset:
+    """Read all elements before the pixels of a bare data set, of which long values stay unread.
+
+    Raises UnreadableInstance where the bytes are no DICOM, or take more than a header may.
+    """
+    # behind our file meta such elements would say in which syntax the data set is
+    if content[:2] in _META_GROUP:
+        raise UnreadableInstance(Reason.NOT_DICOM, "the data set begins with a file meta of its own")
+    try:
+        return read_dataset(
+            cast("BinaryIO", BoundedFile(BytesIO(content))),
+            transfer_syntax_uid == ImplicitVRLittleEndian,
+            transfer_syntax_uid != ExplicitVRBigEndian,
+            stop_when=_at_pixels,
+            defer_size=LONGEST_VALUE,
+        )
+    except PARSE_ERRORS as error:
+        raise UnreadableInstance(Reason.NOT_DICOM, f"no DICOM data set ({type(error).__name__})") from None
+
+
+def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag in _PIXEL_TAGS
+
+
 def read_header(content: bytes | BinaryIO) -> FileDataset:
-    """Read all elements before the pixels; raises UnreadableInstance where the bytes are no DICOM."""
+    """Read all elements before the pixels, of what is not deflated.
+
+    Raises UnreadableInstance where the bytes are no DICOM, or take more than a header may.
+    """
     try:
         file = BytesIO(content) if isinstance(content, bytes) else content
-        return dcmread(file, stop_before_pixels=True)
+        return dcmread(BoundedFile(file), stop_before_pixels=True)
     except PARSE_ERRORS as error:
         raise UnreadableInstance(Reason.NOT_DICOM, f"no DICOM data set ({type(error).__name__})") from None
 
@@ -118,8 +142,14 @@ def read_header(content: bytes | BinaryIO) -> FileDataset:
 def pixels_of(content: bytes) -> bytes | None:
     """The pixel data as encoded, None where there is none; raises UnreadableInstance."""
     try:
-        dataset = dcmread(BytesIO(content))
-        found = [dataset[keyword].value for keyword in PIXEL_KEYWORDS if keyword in dataset]
+        dataset = dcmread(BoundedFile(BytesIO(content)))
+        # as they are encoded: converted by another value representation they could fill memory
+        found = [dataset.get_item(keyword) for keyword in PIXEL_KEYWORDS if keyword in dataset]
     except PARSE_ERRORS as error:
         raise UnreadableInstance(Reason.NOT_DICOM, f"no DICOM data set ({type(error).__name__})") from None
-    return bytes(found[0]) if found else None
+    if not found:
+        return None
+    pixels = b"" if found[0].value is None else found[0].value  # pydicom's word for an element of no length
+    if found[0].VR not in _PIXEL_VRS or not isinstance(pixels, bytes):
+        raise UnreadableInstance(Reason.NOT_DICOM, "the pixel data has a value representation of no pixels")
+    return pixels

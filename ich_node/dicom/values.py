@@ -7,10 +7,18 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from typing import cast
 
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
+
+from ich_node.dicom.bounds import is_endless, open_sequence
+
+_SEQUENCE_VRS = (None, "SQ")  # none in Implicit VR
+
+# half a character: pydicom decodes by whatever codec of Python's a header names, and some let these through
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 # what pydicom raises when it converts the bytes of an odd element
 ODD_VALUE = (
@@ -37,20 +45,25 @@ def quietly() -> Iterator[None]:
 
 
 def _value(dataset: Dataset, keyword: str) -> object:
-    try:
-        return dataset.get(keyword)
-    except ODD_VALUE:
-        return None
+    found = element(dataset, keyword)
+    return None if found is None else found.value
 
 
 def element(dataset: Dataset, keyword: str) -> DataElement | None:
-    """Return an element as it is, None where it is absent or cannot be converted."""
+    """Return an element as it is, None where it is absent, endless or cannot be converted."""
     if keyword not in dataset:
         return None
     try:
-        return dataset[keyword]
+        raw = _undecoded(dataset, keyword)
+        return None if raw is not None and is_endless(raw) else dataset[keyword]
     except ODD_VALUE:
         return None
+
+
+def _undecoded(dataset: Dataset, keyword: str) -> RawDataElement | None:
+    # by pydicom's types it is never a raw one
+    found = cast("object", dataset.get_item(keyword, keep_deferred=True))
+    return found if isinstance(found, RawDataElement) else None
 
 
 # what a report says about the patient and the order: mended at the source, it needs a new report
@@ -58,15 +71,19 @@ IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "Acces
 
 
 def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """Read all values of an element as text, without padding; bytes and items of sequences are no text."""
+    """Read all values of an element as text, without padding; bytes and items of sequences are no text.
+
+    Whatever comes back can be written as UTF-8.
+    """
     value = _value(dataset, keyword)
     if value is None:
         return ()
     values = value if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else [value]
     try:
-        return tuple(str(one).strip(" \0") for one in values if not isinstance(one, (bytes, Dataset)))
+        found = [str(one).strip(" \0") for one in values if not isinstance(one, (bytes, Dataset))]
     except ODD_VALUE:
         return ()
+    return tuple(_SURROGATE.sub("\ufffd", one) for one in found)
 
 
 def text(dataset: Dataset, keyword: str) -> str:
@@ -124,8 +141,16 @@ def day(dataset: Dataset, keyword: str) -> date | None:
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    """List the items of a sequence, none where it is absent or no sequence."""
-    value = _value(dataset, keyword)
+    """List the items of a sequence, none where it is absent, no sequence, or takes too much.
+
+    One still undecoded stays so: else the sequences within a thousand items would fill memory together.
+    """
+    try:
+        raw = _undecoded(dataset, keyword)
+        is_sequence = raw is not None and raw.VR in _SEQUENCE_VRS
+        value = open_sequence(raw, dataset) if raw is not None and is_sequence else _value(dataset, keyword)
+    except ODD_VALUE:
+        return []
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
         return []
     return [item for item in value if isinstance(item, Dataset)]

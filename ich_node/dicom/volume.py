@@ -59,14 +59,15 @@ def assemble_stack(
     Slices are ordered by position along the normal and turned upright by their cosines; thin ones are
     averaged to slabs of about 5 mm, each named by the instance nearest its center. `trust_headers` skips the
     check of HU.
-    Raises CannotJudge: TOO_LARGE, UNDECODABLE, NOT_HU, or GEOMETRY where positions are missing, grids are
-    mixed, or two images of one position differ.
+    Raises CannotJudge: TOO_LARGE, UNDECODABLE, NOT_HU, or GEOMETRY where positions are missing or are not one
+    a frame, grids are mixed, or two images of one position differ.
     """
     rules = rules or Rules()
     facts = sorted(facts, key=lambda fact: fact.sop_instance_uid)
     orientation = facts[0].orientation if facts else None
     unplaced = any(plane.position is None for fact in facts for plane in fact.planes)
-    if orientation is None or unplaced or len(grids_of(facts)) > 1:
+    counted = all(len(fact.planes) == fact.frames for fact in facts)
+    if orientation is None or unplaced or not counted or len(grids_of(facts)) > 1:
         raise CannotJudge(Reason.GEOMETRY)
     reader = _Reader(facts, load, rules)
     places = levels(stack(facts, orientation))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from ich_node.dicom.headers import identity
-from ich_node.dicom.part10 import FileMeta, encode_file_meta, read_header
+from ich_node.dicom.headers import identity, is_own
+from ich_node.dicom.part10 import FileMeta, encode_file_meta, read_data_set
 from ich_node.dicom.values import quietly, text
 from ich_node.errors import Collision, DatabaseAway, StorageFull, UnreadableInstance
 from ich_node.intake.standing import Standing, standing_of
@@ -121,10 +121,11 @@ def _accept(received: Received, digest: str, database: Database, archive: Archiv
 
 def describe(received: Received, digest: str) -> NewInstance:
     """Read from the header what the row will say; raises UnreadableInstance."""
-    header = read_header(received.file_meta + received.dataset)
+    header = read_data_set(received.dataset, received.transfer_syntax_uid)
     study_uid, series_uid, sop_instance_uid, sop_class_uid = identity(header)
     with quietly():
         patient_id, accession_number = text(header, "PatientID"), text(header, "AccessionNumber")
+        own = is_own(header)
     return NewInstance(
         study_uid=study_uid,
         series_uid=series_uid,
@@ -137,6 +138,7 @@ def describe(received: Received, digest: str) -> NewInstance:
         bytes=len(received.dataset),
         file=name_of(sop_instance_uid, digest),
         association_id=received.association_id,
+        own_object=own,
     )
 
 
@@ -191,7 +193,7 @@ def _write(
         conflict=standing is Standing.CONFLICT,
         now=now,
     )
-    if standing is Standing.MENDED:
+    if standing is Standing.MENDED and not new.own_object:
         replace_instance(connection, study_id, new)
     return study_id
 

@@ -106,6 +106,7 @@ class Reception:
             peer=peer,
             association_id=association_id,
         )
+        request.DataSet = None  # else it lives on until the next one is whole
         return accept(received, database=self._database, archive=self._archive, now=datetime.now(UTC))
 
     def prepare(self) -> bool:

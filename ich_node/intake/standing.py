@@ -1,6 +1,7 @@
 """How a content stands to what is stored under its UID already. Reads the archive, never decodes a pixel."""
 
 from enum import StrEnum
+from functools import partial
 
 from pydicom.dataset import Dataset
 
@@ -61,12 +62,13 @@ def _place(instance: NewInstance | StoredInstance) -> tuple[str, str, str]:
 
 
 def _compared(first: StoredInstance, new: NewInstance, archive: Archive) -> Standing:
-    before, after = archive.read(first.file), archive.read(new.file)
     syntaxes = {first.transfer_syntax_uid, new.transfer_syntax_uid}
     comparable = len(syntaxes) == 1 or syntaxes <= _NATIVE
-    if comparable and pixels_of(before) != pixels_of(after):
+    # files are read one after the other, and again if need be: either may be as large as the receiver takes
+    before, after = (partial(archive.read, file) for file in (first.file, new.file))
+    if comparable and pixels_of(before()) != pixels_of(after()):
         return Standing.CONFLICT
-    if len(syntaxes) > 1 and _image(read_header(before)) == _image(read_header(after)):
+    if len(syntaxes) > 1 and _image(read_header(before())) == _image(read_header(after())):
         return Standing.OTHER_SYNTAX
     return Standing.MENDED if comparable else Standing.CONFLICT
 

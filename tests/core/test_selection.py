@@ -74,6 +74,13 @@ def test_a_study_of_one_series_ends_with_its_code(
     assert [candidate.chosen for candidate in selection.candidates] == [verdict == "read"]
 
 
+def test_images_whose_counts_of_frames_and_places_only_add_up_contradict_themselves() -> None:
+    place = stack()[4].planes[0]
+    facts = [*stack()[:3], fact(3, 15.0, frames=2), fact(4, planes=(place, place)), *stack()[5:]]
+
+    assert choose(facts).reason is Reason.GEOMETRY
+
+
 def test_several_reasons_stand_in_the_order_of_precedence() -> None:
     facts = stack([5.0 * index for index in range(5)], kernel="BONE", contrast_agent="IOMERON")
 

@@ -2,6 +2,7 @@
 
 import math
 from copy import deepcopy
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from pydicom.tag import Tag
 from pydicom.uid import EnhancedCTImageStorage, KeyObjectSelectionDocumentStorage
 
 from ich_node.dicom.headers import identity, instance_facts, transfer_syntax
+from ich_node.dicom.part10 import read_header
+from ich_node.dicom.values import quietly
 from ich_node.errors import UnreadableInstance
 from ich_node.vocabulary import Reason
 
@@ -78,8 +81,11 @@ def test_leading_zeros_padding_and_64_characters_pass(value: bytes) -> None:
         ("PixelSpacing", "DS", b"0.5\\abc"),
         ("PixelSpacing", "DS", b"0\\0"),
         ("PixelSpacing", "DS", b"0.5"),
+        ("PixelSpacing", "DS", b"0.5\\1e300"),
+        ("PixelSpacing", "DS", b"1e-320\\0.5"),
         ("ImagePositionPatient", "DS", b"1\\2"),
         ("ImagePositionPatient", "DS", b"1\\nan\\3"),
+        ("ImagePositionPatient", "DS", b"0\\0\\-1e308"),
         ("ImageOrientationPatient", "DS", b"0\\0\\0\\0\\0\\0"),
         ("ImageOrientationPatient", "DS", b"1\\0\\0\\1\\0\\0"),
         ("SliceThickness", "DS", b"-5"),
@@ -102,6 +108,20 @@ def test_odd_numbers_become_nothing(keyword: str, vr: str, value: bytes) -> None
         "PatientAge": facts.patient_age_years,
     }
     assert told[keyword] is None
+
+
+def test_half_a_character_becomes_a_sign_that_can_be_stored() -> None:
+    written = BytesIO()
+    _image(SpecificCharacterSet="ISO_IR 6", PatientID="+2AA-", description="Head +2AA-").save_as(
+        written, enforce_file_format=True
+    )
+    content = written.getvalue().replace(b"ISO_IR 6", b"utf_7   ")  # pydicom knows every codec of Python's
+
+    with quietly():
+        facts = instance_facts(read_header(content))
+
+    assert facts.series_description == "Head \ufffd"
+    assert facts.patient_key
 
 
 @given(

@@ -211,6 +211,14 @@ def test_a_series_without_positions_or_spacing_is_refused() -> None:
     assert _refused([]) is Reason.GEOMETRY
 
 
+def test_an_image_that_tells_more_places_than_it_has_frames_refuses_the_series() -> None:
+    series = _series()
+    two = enhanced(series[4:6])
+    two.NumberOfFrames, two.PixelData = 1, series[4].PixelData
+
+    assert _refused([*series[:4], two, *series[6:]]) is Reason.GEOMETRY
+
+
 def test_one_slice_that_cannot_be_decoded_refuses_the_series() -> None:
     series = _series()
     series[4].PixelData = series[4].PixelData[:-10]

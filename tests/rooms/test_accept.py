@@ -1,6 +1,7 @@
 """One instance: what is stored, and what the sender is told, on both databases."""
 
 import threading
+import zlib
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 from builders import ct_series
 from peers import PostgresServer
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless
-from reception import Message, count, encoded
+from reception import DEFLATED, Message, count, encoded
 
 from ich_node.dicom.part10 import split
 from ich_node.intake.accept import accept
@@ -25,9 +27,12 @@ from ich_node.store.database import Database
 from ich_node.store.files import Archive
 from ich_node.store.quarantine import list_quarantined
 from ich_node.store.studies import find_instances, find_study, instances_of
+from ich_node.vocabulary import MANUFACTURER, SERIES_DESCRIPTIONS
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 GARBAGE = bytes(range(256)) * 20
+# a sequence of undefined length that breaks off within the first tag of an item
+CUT_SEQUENCE = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff"
 
 
 @pytest.fixture
@@ -125,6 +130,38 @@ def test_a_mended_header_is_taken_into_use(database: Database, archive: Archive)
     assert (study.patient_id, study.accession_number) == ("P-4712", "A-1")
 
 
+def test_a_mended_header_is_taken_into_use_though_the_image_holds_no_pixels(
+    database: Database, archive: Archive
+) -> None:
+    original = image()
+    original.PixelData = None
+    status(Message.of(original), database, archive)
+
+    answered = status(mended(original, PatientID="P-4712"), database, archive)
+
+    with database.transaction() as connection:
+        both = find_instances(connection, original.SOPInstanceUID)
+    assert answered == 0x0000
+    assert [one.in_use for one in both] == [False, True]
+
+
+def test_pixel_data_that_is_a_sequence_is_no_proof_of_the_same_picture(
+    sqlite_url: str, archive: Archive
+) -> None:
+    database, original = Database(sqlite_url), image()
+    del original.PixelData
+    original.add(DataElement("PixelData", "SQ", [Dataset()]))
+    status(Message.of(original), database, archive)
+
+    answered = status(mended(original, PatientID="P-4712"), database, archive)
+
+    with database.transaction() as connection:
+        study = find_study(connection, original.StudyInstanceUID)
+    database.dispose()
+    assert study is not None
+    assert (answered, study.conflict) == (0x0000, True)
+
+
 def test_a_mended_header_reopens_a_finished_study_as_a_new_revision(
     database: Database, archive: Archive
 ) -> None:
@@ -139,6 +176,35 @@ def test_a_mended_header_reopens_a_finished_study_as_a_new_revision(
         study = find_study(connection, original.StudyInstanceUID)
     assert study is not None
     assert (study.state, study.revision) == ("receiving", 2)
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        {"Manufacturer": MANUFACTURER, "SOPInstanceUID": "2.25.77", "Modality": "SR"},
+        {"SeriesDescription": next(iter(SERIES_DESCRIPTIONS.values())), "SOPInstanceUID": "2.25.78"},
+        {"Manufacturer": MANUFACTURER, "SOPInstanceUID": "2.25.79", "PatientID": "4712"},
+    ],
+    ids=["report", "picture", "report under a corrected patient"],
+)
+def test_a_report_of_ours_that_comes_back_is_kept_and_changes_nothing_about_its_study(
+    database: Database, archive: Archive, mark: dict[str, str]
+) -> None:
+    original = image()
+    status(Message.of(original), database, archive)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("update studies set state = 'finished', outcome = 'negative'")
+    with database.transaction() as connection:
+        before = find_study(connection, original.StudyInstanceUID)
+
+    answered = status(mended(original, **mark), database, archive, now=NOW.replace(hour=13))
+
+    with database.transaction() as connection:
+        after = find_study(connection, original.StudyInstanceUID)
+    assert answered == 0x0000
+    assert before == after
+    assert count(database, "instances") == 2
+    assert count(database, "history", "event = 'instance.own'") == 1
 
 
 def test_other_pixels_under_one_uid_are_kept_and_are_a_conflict(database: Database, archive: Archive) -> None:
@@ -282,8 +348,11 @@ def test_two_patients_in_one_study_are_a_conflict(database: Database, archive: A
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_what_is_no_dicom_goes_to_quarantine_once(database: Database, archive: Archive) -> None:
-    message = Message(sop_class_uid="1.2.840.10008.5.1.4.1.1.2", sop_instance_uid="1.2.3", dataset=GARBAGE)
+@pytest.mark.parametrize("content", [GARBAGE, CUT_SEQUENCE], ids=["garbage", "cut sequence"])
+def test_what_is_no_dicom_goes_to_quarantine_once(
+    database: Database, archive: Archive, content: bytes
+) -> None:
+    message = Message(sop_class_uid="1.2.840.10008.5.1.4.1.1.2", sop_instance_uid="1.2.3", dataset=content)
 
     answers = [accept(message.received(), database=database, archive=archive, now=NOW) for _ in range(2)]
 
@@ -291,9 +360,27 @@ def test_what_is_no_dicom_goes_to_quarantine_once(database: Database, archive: A
         (kept,) = list_quarantined(connection)
     assert [answer.status & 0xF000 for answer in answers] == [0xC000, 0xC000]
     assert 0 < len(answers[0].comment) <= 64
-    assert archive.quarantine_path(kept.file).read_bytes().endswith(GARBAGE)
+    assert archive.quarantine_path(kept.file).read_bytes().endswith(content)
     assert kept.reason in ("NOT_DICOM", "NO_IDENTITY")
     assert count(database, "studies") == 0
+
+
+def test_a_data_set_that_says_of_itself_that_it_is_deflated_is_not_inflated(
+    sqlite_url: str, archive: Archive
+) -> None:
+    """It begins as a file meta does, behind ours; nobody agreed on a deflated syntax."""
+    database, message = Database(sqlite_url), Message.of(image())
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = deflater.compress(message.dataset) + deflater.flush()
+    meta = b"\x02\x00\x10\x00UI" + len(DEFLATED).to_bytes(2, "little") + DEFLATED.encode()
+
+    answered = status(replace(message, dataset=meta + packed), database, archive)
+
+    with database.transaction() as connection:
+        (kept,) = list_quarantined(connection)
+    database.dispose()
+    assert answered & 0xF000 == 0xC000
+    assert kept.reason == "NOT_DICOM"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Whole folders explained: built ones, the real ones of the shared data, and dcm2niix beside us."""
 
-import csv
 import io
 import json
 import re
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import ct_series, phantom_study, write_files
+from expected import expected_outcomes
 from multiframe import enhanced
 from peers import missing
 from pydicom import dcmread
@@ -20,12 +20,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, SecondaryCaptureImageSto
 from rich.console import Console
 
 from ich_node.analysis.explain import Explanation, explain_folder
+from ich_node.analysis.files import read_file
 from ich_node.core.grounds import Rules
 from ich_node.dicom.volume import assemble
-
-# in these two folders the Study or Series UID is absent or holds letters, so by our own rule nothing has an
-# identity, whatever the folder was collected for
-WITHOUT_IDENTITY = {"head-ct-other/dose-report-ge", "codecs/htj2k"}
+from ich_node.errors import AnalysisFailed
 
 
 def _only_study(explanation: Explanation) -> dict[str, Any]:
@@ -217,6 +215,20 @@ def test_a_deflated_file_is_read_but_never_inflated_beyond_bounds(tmp_path: Path
     assert [one.reason.value for one in bomb.unreadable] == ["NOT_DICOM"]
 
 
+def test_a_deflated_file_whose_file_meta_lies_about_its_length_is_not_inflated(tmp_path: Path) -> None:
+    image = ct_series(slices=1)[0]
+    image.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    image.PixelData = bytes(300 << 20)
+    write_files([image], tmp_path)
+    path = tmp_path / "0000.dcm"
+    content = path.read_bytes()
+    path.write_bytes(content[:140] + bytes(4) + content[144:])
+
+    told = explain_folder(tmp_path)
+
+    assert [one.reason.value for one in told.unreadable] == ["NOT_DICOM"]
+
+
 def test_odd_file_meta_neither_stops_nor_speaks(tmp_path: Path) -> None:
     image = ct_series(slices=1)[0]
     write_files([image], tmp_path)
@@ -263,17 +275,16 @@ def test_a_brain_window_wrapped_as_ct_is_read_only_on_trust(tmp_path: Path) -> N
 @pytest.mark.shared
 def test_every_shared_folder_gets_what_is_expected(shared_folder: Path, tmp_path: Path) -> None:
     folder = shared_folder / "data/dicom"
-    with (folder / "expected.tsv").open(newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    expected = expected_outcomes(folder)
 
     wrong = [
-        (row["folder"], name, told)
-        for row in rows
-        for name, told in _outcomes(folder / row["folder"], row["judged"], tmp_path)
-        if not told or not told <= _accepted(row)
+        (one.folder, name, told)
+        for one in expected
+        for name, told in _outcomes(folder / one.folder, one.judged, tmp_path)
+        if not told or not told <= one.accepted
     ]
 
-    assert len(rows) == 45
+    assert len(expected) == 45
     assert wrong == []
 
 
@@ -292,12 +303,6 @@ def _outcomes(folder: Path, judged: str, work: Path) -> list[tuple[str, set[tupl
 def _told(explanation: Explanation) -> set[tuple[str, str]]:
     told = {(study.verdict, study.reason.value if study.reason else "-") for study in explanation.studies}
     return told | {("unreadable", one.reason.value) for one in explanation.unreadable}
-
-
-def _accepted(row: dict[str, str]) -> set[tuple[str, str]]:
-    if row["folder"] in WITHOUT_IDENTITY:
-        return {("unreadable", "NO_IDENTITY")}
-    return {(verdict, code) for verdict in row["verdicts"].split("|") for code in row["codes"].split("|")}
 
 
 @pytest.mark.shared
@@ -329,3 +334,8 @@ def _by_dcm2niix(folder: Path, work: Path) -> tuple[np.ndarray, float]:
     step_mm = float(np.frombuffer(nifti, "<f4", 1, 88)[0])
     mean_mm = float(uneven[1].split()[-1]) / (slices - 1) if uneven else step_mm
     return voxels[:, ::-1].astype(np.float32), mean_mm
+
+
+def test_a_disk_that_does_not_give_a_file_is_our_fault_and_no_broken_file(tmp_path):
+    with pytest.raises(AnalysisFailed, match="a file cannot be read"):
+        read_file(tmp_path, pixels=False)  # a folder: opening it fails as a broken disk does

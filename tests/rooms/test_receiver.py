@@ -477,6 +477,30 @@ def test_the_process_loads_no_torch_and_stays_small(sqlite_url: str, tmp_path: P
     assert rss_mb < 120
 
 
+def test_a_large_instance_is_held_in_memory_once_and_let_go_of(
+    sqlite_url: str, tmp_path: Path, free_port: int
+) -> None:
+    """A sender that stays connected must not keep the last one in memory; nor is a long value copied."""
+    image, size_mb = ct_series(seed=2, slices=1)[0], 60
+    image.add_new(0x00091010, "OB", bytes(size_mb * 1_000_000))
+    settings = settings_for(tmp_path, sqlite_url, free_port)
+
+    with receiver_process(settings, tmp_path / "log") as process:
+        send_messages(free_port, small(), tmp_path)
+        before_mb = psutil.Process(process.pid).memory_info().rss / 1e6
+        association = associate(free_port, [(CT, [EXPLICIT])])
+        (tmp_path / "large.dcm").write_bytes(Message.of(image).file())
+        answered = association.send_c_store(tmp_path / "large.dcm")
+        after_mb = psutil.Process(process.pid).memory_info().rss / 1e6
+        association.release()
+        status = Path(f"/proc/{process.pid}/status").read_text()
+
+    peak_mb = int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+    assert answered.Status == 0x0000
+    assert after_mb - before_mb < size_mb / 2
+    assert peak_mb - before_mb < 1.5 * size_mb
+
+
 def test_adoption_finds_nothing_to_do_in_a_sound_archive(
     sqlite_url: str, tmp_path: Path, free_port: int
 ) -> None:

@@ -1,0 +1,92 @@
+"""What a header may take of memory; whatever announces more is refused before anything is allocated for it.
+
+A small file can make a parser fill memory: of eight bytes for an empty item pydicom makes an object of 1200.
+"""
+
+import zlib
+from io import SEEK_END, SEEK_SET, BytesIO
+from typing import BinaryIO, cast
+
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_sequence
+from pydicom.sequence import Sequence
+
+# together with the items of sequences: 100 MB at most; a frame of an enhanced CT has about 70
+MOST_ELEMENTS = 80_000
+# of a text, from which pydicom makes an object for each value; no explicit length of 16 bits says more
+LONGEST_VALUE = 0xFFFF
+_CHARSET = (b"\x08\x00\x05\x00", b"\x00\x08\x00\x05")  # (0008,0005) in both byte orders: always converted
+_ELEMENT_START = 8  # tag and length
+_PIECE = 1 << 20
+
+
+class OutOfBounds(ValueError):
+    """A header takes more than it may."""
+
+
+class BoundedFile:
+    """A file for pydicom to parse; raises OutOfBounds at too many elements, or where it inflates too far.
+
+    Nothing is read that is not there, whatever length an element announces. Deflated data sets, which pydicom
+    asks for as a whole, may inflate to `inflated` bytes.
+    """
+
+    def __init__(self, file: BinaryIO, *, inflated: int = 0) -> None:
+        self._file, self._inflated = file, inflated
+        self._size = file.seek(0, SEEK_END)
+        file.seek(0)
+        self._elements = 0
+        self._start = b""
+
+    def tell(self) -> int:
+        """Where the next read begins."""
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        """Go elsewhere; past the end is allowed."""
+        return self._file.seek(offset, whence)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read so many bytes, fewer at the end."""
+        if size < 0:
+            return self._deflated()
+        if size > LONGEST_VALUE:
+            if self._start[:4] in _CHARSET:
+                raise OutOfBounds("an endless character set")
+            size = max(0, min(size, self._size - self._file.tell()))
+        content = self._file.read(size)
+        if size == _ELEMENT_START:
+            self._start = content
+            self._elements += 1
+            if self._elements > MOST_ELEMENTS:
+                raise OutOfBounds(f"more than {MOST_ELEMENTS} elements and items")
+        return content
+
+    def _deflated(self) -> bytes:
+        packed = self._file.read()
+        inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        left = packed
+        while left:
+            total += len(inflater.decompress(left, _PIECE))
+            if total > self._inflated:
+                raise OutOfBounds("deflated, and inflates too far")
+            left = inflater.unconsumed_tail
+        return packed
+
+
+def is_endless(element: RawDataElement) -> bool:
+    """Say whether a value is too long to be converted, or was not even read for being so long."""
+    return element.length > 0 if element.value is None else len(element.value) > LONGEST_VALUE
+
+
+def open_sequence(element: RawDataElement, dataset: Dataset) -> Sequence:
+    """Parse a sequence of a data set that is undecoded; raises OutOfBounds and whatever pydicom raises."""
+    value = element.value or b""
+    return read_sequence(
+        cast("BinaryIO", BoundedFile(BytesIO(value))),
+        element.is_implicit_VR,
+        element.is_little_endian,
+        len(value),
+        dataset.original_character_set,
+    )
