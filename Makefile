@@ -2,8 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+FUZZER := .venv/fuzzer-installed
+SECONDS ?= 600
+DATA ?= ../shared/data/dicom
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench fuzz sweep clean
 
 help: ## list the targets, a line each
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +32,16 @@ check: $(INSTALLED) ## format, lint, types and import rules
 
 bench: $(INSTALLED) ## speed against peers and limits measured in the same run; the last line is JSON
 	PYTHONPATH=tests $(BIN)/python -m benchmarks
+
+$(FUZZER): $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt --editable '.[fuzz]'
+	touch $@
+
+fuzz: $(FUZZER) ## mutated files and series against header reading and assembling, for SECONDS=600
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS) $(ARGS)
+
+sweep: $(INSTALLED) ## the files below DATA=DIR and built hostile ones through a real node; the last line is JSON
+	PYTHONPATH=tests $(BIN)/python -m sweep $(DATA) $(ARGS)
 
 clean: ## remove what was installed and built
 	rm -rf .venv build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis
