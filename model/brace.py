@@ -139,18 +139,18 @@ def _hard_arms(mask: Mask, hard: Mask, scale: float) -> Mask:
 
 def _hard_enough(pieces: NDArray[np.int32], hard: Mask) -> Mask:
     """Return for each piece, by its number, whether so much of it is hard as of no skin."""
-    numbers = pieces.ravel()
-    shares = np.bincount(numbers, weights=hard.ravel()) / np.maximum(np.bincount(numbers), 1)
-    enough: Mask = shares > HARD_SHARE
+    areas = np.bincount(pieces.ravel())
+    enough: Mask = np.bincount(pieces[hard], minlength=len(areas)) > HARD_SHARE * areas
     return enough
 
 
 def _going_on(away: Mask, bright: Mask, scale: float) -> Mask:
     """Return the thin bright pieces, with their halo, in which a long brace that touches goes on."""
+    left = bright & ~away
+    if not (grow(away, HALO) & left).any():  # most slices, and telling long pieces from short takes longer
+        return np.zeros_like(away)
     braces = _long_and_thin(away, LONG * scale, 2 * THIN * scale)
-    if not braces.any():
-        return braces
-    pieces, _ = ndimage.label(bright & ~away, EIGHT_NEIGHBORS)
+    pieces, _ = ndimage.label(left, EIGHT_NEIGHBORS)
     beside = _numbered(pieces, grow(braces, HALO))
     beside[0] = False
     more = _long_and_thin(beside[pieces], 0, THIN * scale)
@@ -171,6 +171,9 @@ def _solid(mask: Mask) -> Mask:
 
 def _long_and_thin(mask: Mask, length: float, radius: float) -> Mask:
     """Return the pieces of a mask that are longer, and nowhere thicker."""
+    spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (0, 1)]
+    if max(span[-1] + 1 - span[0] if len(span) else 0 for span in spans) <= length:
+        return np.zeros_like(mask)
     pieces, count = ndimage.label(mask, EIGHT_NEIGHBORS)
     chosen = np.zeros(count + 1, dtype=bool)
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
