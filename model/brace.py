@@ -99,6 +99,8 @@ def _find_body(foreground: Mask, side: int) -> tuple[Mask, bool]:
 
 def _away_from(body: Mask, picture: Picture, side: int) -> Mask:
     """Return what lies outside the body's convex hull and is no skin, ear or nose."""
+    if min(body.shape) < 2:  # a line has no hull
+        return np.zeros_like(body)
     scale = max(float(np.sqrt(np.count_nonzero(body))), LEAST_SCALE * side)
     rows, columns = np.nonzero((picture > FOREGROUND) & ~body)
     distance = np.zeros(picture.shape, dtype=np.float32)

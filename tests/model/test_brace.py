@@ -5,6 +5,9 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from model_builders import HEADRESTS, drawn_head
 
 from model.brace import remove_brace
@@ -74,6 +77,18 @@ def test_how_eight_bits_were_scaled_to_the_window_changes_no_mask():
     multiplied = remove_brace(stored.astype(np.float32) * np.float32(1 / 255))
 
     assert (divided.mask == multiplied.mask).all()
+
+
+@given(
+    arrays(
+        np.float32, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.sampled_from([0, 0.5, 1])
+    )
+)
+def test_a_picture_of_any_size_and_content_has_a_mask_of_its_shape(picture):
+    result = remove_brace(picture)
+
+    assert result.mask.shape == result.body.shape == picture.shape
+    assert not (result.body & ~result.mask).any()
 
 
 def test_air_is_no_head():
