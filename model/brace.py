@@ -14,9 +14,10 @@ Mask = NDArray[np.bool_]
 
 WORKING_PIXELS = 256
 FOREGROUND = 3.5 / 255  # the authors' binarization: above 3 of 255, about 1 HU; no stored value lies on it
-GAP = 4  # of 256 pixels: between the bones of a face
-THIN_FACE = 5  # of 256 pixels
-EROSION_RADIUS = 2  # of 256 pixels; the authors' 3 of 512, a little more against thicker braces
+# pixels of the working picture, which is 256 to 511 wide
+GAP = 4  # between the bones of a face
+THIN_FACE = 5
+EROSION_RADIUS = 2  # the authors' 3 of 512, a little more against thicker braces
 MARGIN = EROSION_RADIUS + 2
 SMALLEST_HEAD = 0.008  # share of the picture: a vertex slice of 30 mm in a 250 mm field is 0.011
 SMALLEST_CAP = 0.0005  # smaller ones, to 7 mm, are heads where they are
@@ -36,7 +37,7 @@ SHELL = 0.80  # what is hard, so long and
 THIN = 0.035  # nowhere thicker (inner radius) is a shell that hugs the head
 FAR = 0.10  # what goes on beyond it and is out there
 LONG = 0.30  # and thin is a brace that touches
-HALO = 3  # pixels round a brace
+HALO = 3  # working pixels round a brace
 BRIGHT = 0.6  # of the window: what begins there is more of it
 EIGHT_NEIGHBORS = np.ones((3, 3))
 
@@ -111,24 +112,26 @@ def _away_from(body: Mask, picture: Picture, side: int) -> Mask:
     away |= (grow(shells, HALO) if shells.any() else shells) & outside
     if _hard_arms((distance > FAR) & ~away, hard, scale).any():
         # of a brace that touches, or of a face, which has more gaps than bone
-        distance[rows, columns] = _outside_hull(_solid(body | (outside & ~away)), rows, columns) / scale
-        pieces, _ = ndimage.label((distance > 0) & ~away, EIGHT_NEIGHBORS)
-        arms = _hard_arms((distance > FAR) & ~away, hard, scale)
-        away |= _numbered(pieces, arms)[pieces] & (distance > APART)
+        from_face = np.zeros_like(distance)
+        from_face[rows, columns] = _outside_hull(_solid(body | (outside & ~away)), rows, columns) / scale
+        pieces, _ = ndimage.label((from_face > 0) & ~away, EIGHT_NEIGHBORS)
+        arms = _hard_arms((from_face > FAR) & ~away, hard, scale)
+        away |= _touching(pieces, arms)[pieces] & (from_face > APART)
     return away | (outside & _going_on(away, outside & (picture > BRIGHT), scale))
 
 
 def _separate(distance: NDArray[np.float32], hard: Mask) -> Mask:
     """Return the pieces that keep their distance and are hard, or too far for the skin of a fat neck."""
     pieces, _ = ndimage.label(distance > 0, EIGHT_NEIGHBORS)
-    foreign = _numbered(pieces, distance > SKIN_REACH) | _hard_enough(pieces, hard)
-    foreign &= ~_numbered(pieces, (distance > 0) & (distance <= APART))
+    foreign = _touching(pieces, distance > SKIN_REACH) | _hard_enough(pieces, hard)
+    foreign &= ~_touching(pieces, (distance > 0) & (distance <= APART))
     foreign[0] = False
     separate: Mask = foreign[pieces]
     return separate
 
 
 def _hard_arms(mask: Mask, hard: Mask, scale: float) -> Mask:
+    """Return the long and thin pieces of a mask that are hard."""
     arms = _long_and_thin(mask, LONG * scale, THIN * scale)
     if not arms.any():
         return arms
@@ -153,14 +156,14 @@ def _going_on(away: Mask, bright: Mask, scale: float) -> Mask:
         return np.zeros_like(away)
     braces = _long_and_thin(away, LONG * scale, 2 * THIN * scale)
     pieces, _ = ndimage.label(left, EIGHT_NEIGHBORS)
-    beside = _numbered(pieces, grow(braces, HALO))
+    beside = _touching(pieces, grow(braces, HALO))
     beside[0] = False
     more = _long_and_thin(beside[pieces], 0, THIN * scale)
     return grow(more, HALO) if more.any() else more
 
 
-def _numbered(pieces: NDArray[np.int32], part: Mask) -> Mask:
-    """Return for each piece, by its number, whether any of it lies in a part; the background is number 0."""
+def _touching(pieces: NDArray[np.int32], part: Mask) -> Mask:
+    """Return for each piece, by its number, whether any of it lies in a part."""
     found = np.zeros(int(pieces.max()) + 1, dtype=bool)
     found[pieces[part]] = True
     return found

@@ -47,11 +47,14 @@ def analyse(
     Raises whatever goes wrong on our side: the caller tries again or gives up, and never says negative.
     """
     with watch.stage("decode"):
-        found = read_headers(order.files).instances
+        headers = read_headers(order.files, lenient=order.last_attempt)
+        found = headers.instances
         if len(order.files) < len(order.instances) and not order.last_attempt:
             raise AnalysisFailed("files of the study are not there now")  # a mount may come back
         if not found:
             return give_up(order, at=clock())
+        if headers.unreadable:  # they were received: what is left proves no absence
+            order = replace(order, study=replace(order.study, cut_short=True))
         site = order.settings
         choice = choose_series(found, site.rules, trust_headers=site.analysis.trust_headers, look=look)
     selection = choice.selection
@@ -99,7 +102,7 @@ def give_up(order: Order, *, at: datetime) -> Analysis:
 
 def _largest_ct_series(order: Order) -> tuple[Dataset, ...]:
     series: dict[str, list[Path]] = {}
-    for one in read_headers(order.files).instances:
+    for one in read_headers(order.files, lenient=True).instances:
         if one.facts.modality == "CT":
             series.setdefault(one.facts.series_uid, []).append(one.path)
     largest: list[Path] = max(series.values(), key=len)

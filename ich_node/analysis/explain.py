@@ -63,7 +63,7 @@ def explain_folder(
 
     `look` decodes (as `choose_series`).
     """
-    headers = read_headers(path for path in folder.rglob("*") if path.is_file())
+    headers = read_headers((path for path in folder.rglob("*") if path.is_file()), lenient=True)
     by_study: dict[str, list[FoundInstance]] = {}
     for found in headers.instances:
         by_study.setdefault(found.facts.study_uid, []).append(found)

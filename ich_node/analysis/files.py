@@ -22,6 +22,7 @@ _UNPARSEABLE = (*PARSE_ERRORS, MemoryError)
 _FIRST_GROUPS = (0x0002, 0x0008)
 _LAST_FIRST_ELEMENT = 0x0100
 _MOST_INFLATED = 1 << 28
+_FILE_META = 100  # elements
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,12 @@ class Headers:
     unreadable: tuple[UnreadableFile, ...]
 
 
-def read_headers(paths: Iterable[Path]) -> Headers:
-    """Read the header of every file, in the order of their names; no pixel is touched."""
+def read_headers(paths: Iterable[Path], *, lenient: bool = False) -> Headers:
+    """Read the header of every file, in the order of their names; no pixel is touched.
+
+    Raises AnalysisFailed where the disk does not give a file, unless `lenient`: then it is one of the
+    unreadable.
+    """
     instances: list[FoundInstance] = []
     unreadable: list[UnreadableFile] = []
     for path in sorted(paths):
@@ -57,6 +62,10 @@ def read_headers(paths: Iterable[Path]) -> Headers:
             facts = instance_facts(read_file(path, pixels=False))
         except UnreadableInstance as fault:
             unreadable.append(UnreadableFile(path=path, reason=fault.reason))
+        except AnalysisFailed:
+            if not lenient:
+                raise
+            unreadable.append(UnreadableFile(path=path, reason=Reason.NOT_DICOM))
         else:
             instances.append(FoundInstance(path=path, facts=facts))
     return Headers(instances=tuple(instances), unreadable=tuple(unreadable))
@@ -83,7 +92,7 @@ def read_file(path: Path, *, pixels: bool) -> Dataset:
 
 def _parsed(path: Path, *, pixels: bool) -> Dataset:
     with path.open("rb") as file:
-        bounded = BoundedFile(file, inflated=_MOST_INFLATED)
+        bounded = BoundedFile(file, inflated=_MOST_INFLATED, spare=_FILE_META)
         try:
             dataset = dcmread(bounded, stop_before_pixels=not pixels)
         except InvalidDicomError:

@@ -25,7 +25,7 @@ from ich_node.core.conclusion import (
 )
 from ich_node.core.selection import Candidate
 from ich_node.dicom.volume import AssembledSeries
-from ich_node.errors import UnreadableInstance
+from ich_node.errors import AnalysisFailed, UnreadableInstance
 from ich_node.log import logger
 from ich_node.vocabulary import NOTE_BRACE, Location, Outcome, Reason
 from model.predict import Prediction, Predictor
@@ -81,7 +81,7 @@ def headers_of(paths: Iterable[Path]) -> tuple[Dataset, ...]:
     for path in paths:
         try:
             headers.append(read_file(path, pixels=False))
-        except UnreadableInstance:
+        except (AnalysisFailed, UnreadableInstance):
             continue
     return tuple(headers)
 

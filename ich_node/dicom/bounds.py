@@ -9,15 +9,17 @@ from typing import BinaryIO, cast
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_sequence
+from pydicom.filereader import read_dataset, read_sequence
 from pydicom.sequence import Sequence
 
-# together with the items of sequences: 100 MB at most; a frame of an enhanced CT has about 70
-MOST_ELEMENTS = 80_000
-# of a text, from which pydicom makes an object for each value; no explicit length of 16 bits says more
+# with the items and ends of sequences: 100 MB of objects; a frame of an enhanced CT has 70 to 120 of them
+MOST_ELEMENTS = 150_000
+# of values that are converted: of a text pydicom makes an object for each value. Lengths of 16 bits end here
 LONGEST_VALUE = 0xFFFF
 _CHARSET = (b"\x08\x00\x05\x00", b"\x00\x08\x00\x05")  # (0008,0005) in both byte orders: always converted
 _ELEMENT_START = 8  # tag and length
+_EIGHT = (b"\x08\x00", b"\x00\x08")  # as a length of 16 bits in both byte orders
+_LONG_EIGHT = (b"\x08\x00\x00\x00", b"\x00\x00\x00\x08")
 _PIECE = 1 << 20
 
 
@@ -28,12 +30,13 @@ class OutOfBounds(ValueError):
 class BoundedFile:
     """A file for pydicom to parse; raises OutOfBounds at too many elements, or where it inflates too far.
 
-    Nothing is read that is not there, whatever length an element announces. Deflated data sets, which pydicom
-    asks for as a whole, may inflate to `inflated` bytes.
+    Nothing is read that is not there, whatever length an element announces. A deflated data set, which
+    pydicom asks for as a whole, may inflate to `inflated` bytes, and holds no more elements either. `spare`
+    elements more may come, for a file meta that the same data set did not have when it was received.
     """
 
-    def __init__(self, file: BinaryIO, *, inflated: int = 0) -> None:
-        self._file, self._inflated = file, inflated
+    def __init__(self, file: BinaryIO, *, inflated: int = 0, spare: int = 0) -> None:
+        self._file, self._inflated, self._most = file, inflated, MOST_ELEMENTS + spare
         self._size = file.seek(0, SEEK_END)
         file.seek(0)
         self._elements = 0
@@ -48,7 +51,7 @@ class BoundedFile:
         return self._file.seek(offset, whence)
 
     def read(self, size: int = -1) -> bytes:
-        """Read so many bytes, fewer at the end."""
+        """Read so many bytes, fewer at the end; raises OutOfBounds, and zlib.error where it is deflated."""
         if size < 0:
             return self._deflated()
         if size > LONGEST_VALUE:
@@ -57,22 +60,32 @@ class BoundedFile:
             size = max(0, min(size, self._size - self._file.tell()))
         content = self._file.read(size)
         if size == _ELEMENT_START:
-            self._start = content
-            self._elements += 1
-            if self._elements > MOST_ELEMENTS:
-                raise OutOfBounds(f"more than {MOST_ELEMENTS} elements and items")
+            self._count(content)
         return content
 
+    def _count(self, content: bytes) -> None:
+        if self._announced_eight():
+            self._start = b""
+            return
+        self._start = content
+        self._elements += 1
+        if self._elements > self._most:
+            raise OutOfBounds(f"more than {MOST_ELEMENTS} elements and items")
+
+    def _announced_eight(self) -> bool:
+        """Say whether what was counted last began an element whose value of eight bytes has come now."""
+        return (self._start[6:] in _EIGHT and self._start[4:6].isalpha()) or self._start[4:] in _LONG_EIGHT
+
     def _deflated(self) -> bytes:
-        packed = self._file.read()
-        inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        left = packed
-        while left:
-            total += len(inflater.decompress(left, _PIECE))
-            if total > self._inflated:
+        """Return the rest as it is, once it is known what pydicom will make of it."""
+        begin, inflater, inflated = self._file.tell(), zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
+        while packed := inflater.unconsumed_tail or self._file.read(_PIECE):
+            inflated += inflater.decompress(packed, _PIECE)
+            if len(inflated) > self._inflated:
                 raise OutOfBounds("deflated, and inflates too far")
-            left = inflater.unconsumed_tail
-        return packed
+        read_dataset(cast("BinaryIO", BoundedFile(BytesIO(inflated))), False, True)
+        self._file.seek(begin)
+        return self._file.read()
 
 
 def is_endless(element: RawDataElement) -> bool:

@@ -136,6 +136,8 @@ def read_header(content: bytes | BinaryIO) -> FileDataset:
         file = BytesIO(content) if isinstance(content, bytes) else content
         return dcmread(BoundedFile(file), stop_before_pixels=True)
     except PARSE_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's, where it is an open file
+            raise
         raise UnreadableInstance(Reason.NOT_DICOM, f"no DICOM data set ({type(error).__name__})") from None
 
 

@@ -15,6 +15,7 @@ from ich_node.dicom.values import quietly, text
 from ich_node.errors import Collision, DatabaseAway, StorageFull, UnreadableInstance
 from ich_node.intake.standing import Standing, standing_of
 from ich_node.log import logger
+from ich_node.network import REPORT_CLASSES
 from ich_node.store.database import Connection, Database
 from ich_node.store.files import Archive, name_of
 from ich_node.store.images import mark_remembered, mark_returned
@@ -125,7 +126,7 @@ def describe(received: Received, digest: str) -> NewInstance:
     study_uid, series_uid, sop_instance_uid, sop_class_uid = identity(header)
     with quietly():
         patient_id, accession_number = text(header, "PatientID"), text(header, "AccessionNumber")
-        own = is_own(header)
+        own = sop_class_uid in REPORT_CLASSES and is_own(header)
     return NewInstance(
         study_uid=study_uid,
         series_uid=series_uid,

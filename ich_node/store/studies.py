@@ -27,7 +27,7 @@ class NewInstance:
     bytes: int
     file: str
     association_id: int | None
-    own_object: bool = False  # a report of ours that came back
+    own_object: bool = False  # says of itself that it is a report of ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,13 +135,14 @@ def add_instance(
     """Add an instance to its study, opening or reopening the study; returns the study's id.
 
     Patients that differ within one study are a conflict too; nothing is merged by guess. A report of ours
-    that comes back says nothing new about its study: it is kept, and changes nothing.
+    that comes back, or what a reader made of one, says nothing new about the images: it is kept, and changes
+    nothing unless it is in conflict.
     """
     # locked: on PostgreSQL a worker's conclusion and an arrival must see each other
     study = _one_study(connection, studies.c.study_uid == new.study_uid, lock=True)
     study_id = _begin_study(connection, new, now) if study is None else study.id
     _insert_instance(connection, study_id, new, in_use=in_use, now=now)
-    if study is not None and new.own_object:
+    if study is not None and new.own_object and not conflict:
         append(connection, study_id, "instance.own", now=now, sop_instance_uid=new.sop_instance_uid)
         return study_id
     if study is not None:

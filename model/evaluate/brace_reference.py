@@ -1,4 +1,4 @@
-"""A reference for brace removal: slow, at full size, with nothing of the rule that it judges.
+"""A reference for brace removal: slow, at full size, written apart from the rule that it judges.
 
 What it cannot tell (a hand, a tube, a blanket, skin far from a fat neck) is neither head nor headrest.
 """

@@ -31,6 +31,7 @@ from model.train.loss import dual_loss
 from model.train.ranks import Ranks, joined
 from model.train.sampler import sampling_weights
 from model.train.settings import TrainingSettings
+from model.window import PREPARATION_VERSION
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # the paper's, section 2.2.3
 LITE0_MEAN, LITE0_STD = (127 / 255,) * 3, (128 / 255,) * 3
@@ -170,6 +171,6 @@ def choose_precision(asked: str, network: DTViT, form: InputFormat, device: torc
 
 def fingerprint(order: Order, settings: TrainingSettings, rows: Sequence[SliceRow]) -> str:
     """Return a hash of settings, start and rows: a checkpoint of another run is not gone on from."""
-    facts = [settings.to_dict(), str(order.weights), str(order.init)]
+    facts = [settings.to_dict(), str(order.weights), str(order.init), PREPARATION_VERSION]
     lines = [[r.source, r.path, r.subject, r.hemorrhage, r.location, r.split, r.boxes] for r in rows]
     return hashlib.sha256(json.dumps([facts, lines], sort_keys=True).encode()).hexdigest()

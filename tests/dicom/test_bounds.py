@@ -2,14 +2,17 @@
 
 import struct
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from builders import ct_series
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from reception import encoded
 
+from ich_node.analysis.files import read_file
 from ich_node.dicom import bounds
 from ich_node.dicom.bounds import LONGEST_VALUE
 from ich_node.dicom.frames import frames_of
@@ -76,14 +79,41 @@ def _refused(file: Watched) -> Watched:
 def test_endless_items_are_refused_before_they_fill_memory() -> None:
     raw = _long(PRIVATE, b"SQ", UNDEFINED) + ITEM * 100_000 + SEQUENCE_END
 
-    assert _refused(_file(before=PRIVATE, raw=raw)).elements == FEW + 1
+    assert FEW < _refused(_file(before=PRIVATE, raw=raw)).elements < FEW + 20
 
 
 @pytest.mark.usefixtures("_few_elements")
 def test_endless_elements_are_refused_before_they_fill_memory() -> None:
     raw = b"".join(struct.pack("<HH2sH", 9, n, b"SH", 2) + b"ab" for n in range(0x1000, 0x8000))
 
-    assert _refused(_file(before=PRIVATE, raw=raw)).elements == FEW + 1
+    assert FEW < _refused(_file(before=PRIVATE, raw=raw)).elements < FEW + 20
+
+
+@pytest.mark.usefixtures("_few_elements")
+@pytest.mark.parametrize("implicit", [True, False])
+def test_values_of_eight_bytes_are_no_elements(implicit: bool) -> None:
+    start = struct.pack("<L", 8) if implicit else struct.pack("<2sH", b"DA", 8)
+    raw = b"".join(struct.pack("<HH", 9, n) + start + b"20261126" for n in range(FEW + 10))
+    syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+
+    assert len(read_data_set(raw[: 16 * (FEW - 10)], syntax)) == FEW - 10
+    with pytest.raises(UnreadableInstance):
+        read_data_set(raw, syntax)
+
+
+@pytest.mark.usefixtures("_few_elements")
+def test_a_deflated_file_holds_no_more_elements_than_another(tmp_path: Path) -> None:
+    """pydicom inflates the whole and parses it by itself."""
+    for count in (100, FEW):
+        image = ct_series(slices=1)[0]
+        image.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        for n in range(count):
+            image.add_new((0x0009, 0x1000 + n), "SH", "ab")
+        image.save_as(tmp_path / f"{count}.dcm", enforce_file_format=True)
+
+    assert len(read_file(tmp_path / "100.dcm", pixels=False)) > 100
+    with pytest.raises(UnreadableInstance):
+        read_file(tmp_path / f"{FEW}.dcm", pixels=False)
 
 
 def test_sequences_nested_5000_deep_are_refused() -> None:

@@ -31,6 +31,7 @@ from ich_node.vocabulary import MANUFACTURER, SERIES_DESCRIPTIONS
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 GARBAGE = bytes(range(256)) * 20
+SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.33"
 # a sequence of undefined length that breaks off within the first tag of an item
 CUT_SEQUENCE = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff"
 
@@ -178,17 +179,20 @@ def test_a_mended_header_reopens_a_finished_study_as_a_new_revision(
     assert (study.state, study.revision) == ("receiving", 2)
 
 
+OURS: dict[str, object] = {"Manufacturer": MANUFACTURER, "SOPInstanceUID": "2.25.77", "SOPClassUID": SR_CLASS}
+
+
 @pytest.mark.parametrize(
     "mark",
     [
-        {"Manufacturer": MANUFACTURER, "SOPInstanceUID": "2.25.77", "Modality": "SR"},
-        {"SeriesDescription": next(iter(SERIES_DESCRIPTIONS.values())), "SOPInstanceUID": "2.25.78"},
-        {"Manufacturer": MANUFACTURER, "SOPInstanceUID": "2.25.79", "PatientID": "4712"},
+        OURS,
+        OURS | {"Manufacturer": "PACS", "SeriesDescription": next(iter(SERIES_DESCRIPTIONS.values()))},
+        OURS | {"PatientID": "4712"},
     ],
-    ids=["report", "picture", "report under a corrected patient"],
+    ids=["report", "copy that a PACS made", "report under a corrected patient"],
 )
 def test_a_report_of_ours_that_comes_back_is_kept_and_changes_nothing_about_its_study(
-    database: Database, archive: Archive, mark: dict[str, str]
+    database: Database, archive: Archive, mark: dict[str, object]
 ) -> None:
     original = image()
     status(Message.of(original), database, archive)
@@ -205,6 +209,37 @@ def test_a_report_of_ours_that_comes_back_is_kept_and_changes_nothing_about_its_
     assert before == after
     assert count(database, "instances") == 2
     assert count(database, "history", "event = 'instance.own'") == 1
+
+
+def test_an_image_that_names_us_as_its_maker_reopens_its_study_as_any_image_does(
+    database: Database, archive: Archive
+) -> None:
+    original = image()
+    status(Message.of(original), database, archive)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("update studies set state = 'finished', outcome = 'negative'")
+
+    status(mended(original, Manufacturer=MANUFACTURER, SOPInstanceUID="2.25.80"), database, archive)
+
+    with database.transaction() as connection:
+        study = find_study(connection, original.StudyInstanceUID)
+    assert study is not None
+    assert (study.state, study.revision) == ("receiving", 2)
+
+
+def test_a_report_of_ours_under_the_uid_of_an_image_is_a_conflict(
+    database: Database, archive: Archive
+) -> None:
+    original = image()
+    status(Message.of(original), database, archive)
+    other = {**OURS, "SOPInstanceUID": original.SOPInstanceUID, "PixelData": bytes(len(original.PixelData))}
+
+    status(mended(original, **other), database, archive)
+
+    with database.transaction() as connection:
+        study = find_study(connection, original.StudyInstanceUID)
+    assert study is not None
+    assert study.conflict
 
 
 def test_other_pixels_under_one_uid_are_kept_and_are_a_conflict(database: Database, archive: Archive) -> None:
@@ -348,9 +383,13 @@ def test_two_patients_in_one_study_are_a_conflict(database: Database, archive: A
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("content", [GARBAGE, CUT_SEQUENCE], ids=["garbage", "cut sequence"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(GARBAGE, "NO_IDENTITY"), (CUT_SEQUENCE, "NOT_DICOM")],
+    ids=["garbage", "cut sequence"],
+)
 def test_what_is_no_dicom_goes_to_quarantine_once(
-    database: Database, archive: Archive, content: bytes
+    database: Database, archive: Archive, content: bytes, reason: str
 ) -> None:
     message = Message(sop_class_uid="1.2.840.10008.5.1.4.1.1.2", sop_instance_uid="1.2.3", dataset=content)
 
@@ -361,7 +400,7 @@ def test_what_is_no_dicom_goes_to_quarantine_once(
     assert [answer.status & 0xF000 for answer in answers] == [0xC000, 0xC000]
     assert 0 < len(answers[0].comment) <= 64
     assert archive.quarantine_path(kept.file).read_bytes().endswith(content)
-    assert kept.reason in ("NOT_DICOM", "NO_IDENTITY")
+    assert kept.reason == reason
     assert count(database, "studies") == 0
 
 

@@ -13,7 +13,7 @@ from ich_node.core.states import DeliveryState, StudyState
 from ich_node.dicom.report import read_back
 from ich_node.intake.close import close_complete_studies
 from ich_node.store.deliveries import send_again
-from ich_node.store.studies import ask_again, find_study, open_association
+from ich_node.store.studies import ask_again, find_instances, find_study, open_association
 from ich_node.worker import Stopping, work_once
 from model.manifest import Thresholds
 
@@ -79,6 +79,27 @@ def test_a_reading_that_breaks_on_the_last_attempt_takes_no_positive_along(room)
     assert study.outcome == "positive"
     assert [reading.outcome for reading in readings] == ["positive", "failed"]
     assert _said(reports[0]).outcome == "positive"
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "outcome"), [(ALWAYS_NEGATIVE, "declined"), (ALWAYS_POSITIVE, "positive")]
+)
+def test_where_a_slice_can_no_longer_be_read_a_positive_stays_and_a_negative_does_not(
+    room, thresholds, outcome
+):
+    there = room(thresholds)
+    images = scan()
+    there.receive(images)
+    with there.database.transaction() as connection:
+        (last,) = find_instances(connection, images[-1].SOPInstanceUID)
+    path = there.bench.archive.path(last.file)
+    path.chmod(0o600)
+    path.write_bytes(b"no DICOM")
+
+    study, *_ = there.work()
+
+    assert study.outcome == outcome
+    assert study.reason == ("INCOMPLETE" if outcome == "declined" else None)
 
 
 def test_before_the_last_attempt_a_reading_that_breaks_is_tried_again(room):

@@ -125,7 +125,9 @@ def _outcomes(
 def _troubles(node: DemoNode, watch: Watch) -> list[str]:
     found = [] if echo(node.port) else ["the node does not answer C-ECHO at the end"]
     for kind, most in MOST_MB.items():
-        if watch.peaks_mb[kind] >= most:
+        if kind not in watch.peaks_mb:
+            found.append(f"{kind}: no such process was seen, so its memory was not measured")
+        elif watch.peaks_mb[kind] >= most:
             found.append(f"{kind}: {watch.peaks_mb[kind]:.0f} MB at its peak, and {most} is the most")
     return found
 

@@ -7,32 +7,42 @@ from pathlib import Path
 
 from expected import Told, expected_outcomes
 from sweep.built import Built
-from sweep.records import DOES_NOT_MATCH, Outcome, Sent
+from sweep.offers import Offer
+from sweep.records import Outcome, Sent
 
+from ich_node.dicom.part10 import DEFLATED_TRANSFER_SYNTAXES
+
+DIRECTORY = "1.2.840.10008.1.3.10"
 CONFLICT: Told = ("declined", "CONFLICT")
 
 
 def compare_sent(outcomes: Sequence[Outcome], sent: Sequence[Sent], data: Path) -> list[Outcome]:
     """Compare what became of the files; of those that share a study any one's expectation will do.
 
-    Where files of several folders claim one study, or one UID with two contents, a conflict is right too.
+    Where files of several folders claim one study, or several one UID, a conflict is right too. A context may
+    be refused only for what no node should take: deflated data sets and directories of media.
     """
     expected = {one.folder: one.accepted for one in expected_outcomes(data)}
     folders: dict[str, set[str]] = defaultdict(set)
-    files: dict[str, int] = defaultdict(int)
+    uids: dict[str, list[str]] = defaultdict(list)
     for one in sent:
         folders[one.offer.study_uid].add(one.offer.folder)
-        files[one.offer.study_uid] += 1
+        uids[one.offer.study_uid].append(one.offer.message.sop_instance_uid)
     compared = []
     for outcome, one in zip(outcomes, sent, strict=True):
         study = one.offer.study_uid
         theirs = folders[study] if one.answer.status == 0 else {one.offer.folder}
         accepted = {told for folder in theirs for told in expected.get(folder, ())}
-        if files[study] > 1:
+        if len(folders[study]) > 1 or len(set(uids[study])) < len(uids[study]):
             accepted.add(CONFLICT)
-        says_nothing = one.answer.refused_context or one.answer.status == DOES_NOT_MATCH
-        compared.append(outcome if says_nothing else _judged(outcome, accepted))
+        rightly = one.answer.refused_context and _no_node_takes(one.offer)
+        compared.append(outcome if rightly else _judged(outcome, accepted))
     return compared
+
+
+def _no_node_takes(offer: Offer) -> bool:
+    message = offer.message
+    return message.transfer_syntax_uid in DEFLATED_TRANSFER_SYNTAXES or message.sop_class_uid == DIRECTORY
 
 
 def compare_alone(outcomes: Iterable[Outcome], data: Path) -> list[Outcome]:

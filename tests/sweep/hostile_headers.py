@@ -77,7 +77,7 @@ def _three_gb_behind(images: list[Dataset]) -> Built:
 
 
 def _tiny_elements(images: list[Dataset]) -> Built:
-    return _one("100000 tiny elements", with_bytes(images[0], PRIVATE, _elements(100_000)), NOT_DICOM)
+    return _one("200000 tiny elements", with_bytes(images[0], PRIVATE, _elements(200_000)), NOT_DICOM)
 
 
 def _fewer_elements(images: list[Dataset]) -> Built:
