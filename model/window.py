@@ -13,8 +13,8 @@ PREPARATION_VERSION = 2
 PREPARATIONS_READ = (1, PREPARATION_VERSION)
 """First and last that a bundle may have learned from.
 
-Version 1 had the same skull without skin, nose and ears. A network of that time reads both alike (slice AUC
-on phe-sich's validation subjects 0.9930 and 0.9929), so a hospital keeps the one that it retrained.
+Version 1 had the same skull without skin, nose and ears. The network that ships learned from it and reads
+both alike (model/README.md, The brace); a hospital keeps the one that it retrained, and measures it again.
 """
 
 
