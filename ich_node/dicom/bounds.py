@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset, read_sequence
 from pydicom.sequence import Sequence
 
-# with the items and ends of sequences: 100 MB of objects; a frame of an enhanced CT has 70 to 120 of them
-MOST_ELEMENTS = 150_000
+# with the items and ends of sequences: 110 MB of objects; a frame of an enhanced CT has 50 to 90 of them
+MOST_ELEMENTS = 80_000
 # of values that are converted: of a text pydicom makes an object for each value. Lengths of 16 bits end here
 LONGEST_VALUE = 0xFFFF
 _CHARSET = (b"\x08\x00\x05\x00", b"\x00\x08\x00\x05")  # (0008,0005) in both byte orders: always converted
