@@ -22,6 +22,11 @@ def next_attempt_at(
     """
     if attempts_made >= policy.attempts:
         return None
+    return now + pause(policy.first_s, policy.longest_s, doublings=attempts_made - 1, jitter=jitter)
+
+
+def pause(first_s: float, longest_s: float, *, doublings: int, jitter: float = 0.0) -> timedelta:
+    """How long to wait: `first_s`, doubled so often, at most `longest_s`, stretched by the jitter."""
     # the exponent is bounded: 2.0 ** 2000 would overflow
-    pause_s = min(policy.longest_s, policy.first_s * 2.0 ** min(attempts_made - 1, 32))
-    return now + timedelta(seconds=pause_s * (1 + jitter / 4))
+    pause_s = min(longest_s, first_s * 2.0 ** min(doublings, 32))
+    return timedelta(seconds=pause_s * (1 + jitter / 4))

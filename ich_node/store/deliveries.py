@@ -40,6 +40,8 @@ class Delivery:
     next_attempt_at: datetime | None
     last_error: str | None
     sent_at: datetime | None
+    confirm_by: datetime | None
+    alarmed_at: datetime | None
 
 
 def add_deliveries(
@@ -49,7 +51,11 @@ def add_deliveries(
     for destination in destinations:
         connection.execute(
             insert(deliveries).values(
-                report_id=report_id, destination=destination, state=DeliveryState.PENDING, next_attempt_at=now
+                report_id=report_id,
+                destination=destination,
+                state=DeliveryState.PENDING,
+                next_attempt_at=now,
+                queued_at=now,
             )
         )
 
@@ -122,11 +128,39 @@ def count_failed(connection: Connection) -> int:
     return int(connection.execute(failed).scalar_one())
 
 
-def mark_sent(connection: Connection, parcel: Parcel, *, now: datetime) -> None:
-    """The destination answered with success; raises LeaseLost where the row has passed on."""
-    state = next_delivery_state(DeliveryState.PENDING, DeliveryEvent.ACCEPTED)
-    _update_claimed(connection, parcel, state=state, sent_at=now, last_error=None, next_attempt_at=None)
+def mark_sent(
+    connection: Connection,
+    parcel: Parcel,
+    *,
+    confirm_at: datetime | None = None,
+    confirm_by: datetime | None = None,
+    now: datetime,
+) -> None:
+    """The destination answered with success; where a proof is wanted it is asked for at `confirm_at`.
+
+    Raises LeaseLost where the row has passed on.
+    """
+    _update_claimed(
+        connection,
+        parcel,
+        state=next_delivery_state(DeliveryState.PENDING, DeliveryEvent.ACCEPTED),
+        sent_at=now,
+        last_error=None,
+        next_attempt_at=None,
+        confirm_at=confirm_at,
+        confirm_by=confirm_by,
+        looks=0,
+        alarmed_at=None,
+    )
     append(connection, parcel.study_id, "report.sent", now=now, destination=parcel.destination)
+
+
+def put_back(connection: Connection, parcel: Parcel, *, error: str) -> None:
+    """The destination cannot be reached: no attempt at this report was made.
+
+    Raises LeaseLost where the row has passed on.
+    """
+    _update_claimed(connection, parcel, attempts=parcel.attempts - 1, last_error=error[:255])
 
 
 def postpone_delivery(connection: Connection, parcel: Parcel, *, error: str, until: datetime) -> None:
@@ -243,6 +277,14 @@ def _queue_again(
             attempts=0,
             next_attempt_at=now,
             last_error=None,
+            queued_at=now,
+            confirm_at=None,
+            confirm_by=None,
+            confirmed_at=None,
+            alarmed_at=None,
+            resends=0,
+            # a pending one may be under way to its destination; of a sent one only a look is
+            **({} if state is DeliveryState.PENDING else {"lease_holder": None, "lease_until": None}),
         )
     )
 
@@ -260,6 +302,8 @@ def deliveries_of(connection: Connection, study_id: int) -> list[Delivery]:
             deliveries.c.next_attempt_at,
             deliveries.c.last_error,
             deliveries.c.sent_at,
+            deliveries.c.confirm_by,
+            deliveries.c.alarmed_at,
         )
         .join(reports, reports.c.id == deliveries.c.report_id)
         .where(reports.c.study_id == study_id)
