@@ -22,6 +22,7 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event, EventHandlerType
 from pynetdicom.presentation import PresentationContext
 
+from ich_node.dicom.ladder import LADDER
 from ich_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from ich_node.dicom.query import PENDING
 from ich_node.errors import DeliveryFailed, DeliveryRefused, DestinationAway, FetchFailed
@@ -30,14 +31,9 @@ from ich_node.settings import RemoteEntity, Sender
 VERIFICATION = "1.2.840.10008.1.1"
 # Study Root Query/Retrieve Information Model - FIND (PS3.4 C.6.2)
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
-# what our reports may be: Comprehensive SR, Comprehensive 3D SR and Enhanced SR; Secondary Capture
-STRUCTURED_REPORTS = (
-    "1.2.840.10008.5.1.4.1.1.88.33",
-    "1.2.840.10008.5.1.4.1.1.88.34",
-    "1.2.840.10008.5.1.4.1.1.88.22",
-)
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-REPORT_CLASSES = (*STRUCTURED_REPORTS, SECONDARY_CAPTURE, "1.2.840.10008.5.1.4.1.1.7.4")
+# what our reports may be
+REPORT_CLASSES = (*LADDER, SECONDARY_CAPTURE, "1.2.840.10008.5.1.4.1.1.7.4")
 SUCCESS = 0x0000
 LONGEST_UID = 64
 

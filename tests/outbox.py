@@ -131,12 +131,20 @@ def _listens(port: int) -> bool:
 
 
 @contextmanager
-def peer(port: int, classes: list[str], answer: Callable[[Any], int]) -> Iterator[AE]:
+def peer(
+    port: int,
+    classes: list[str],
+    answer: Callable[[Any], int],
+    find: Callable[[Any], Iterator[Any]] | None = None,
+) -> Iterator[AE]:
     """A peer that takes these classes and answers each object as told."""
     entity = AE(ae_title="PACS")
     for sop_class in classes:
         entity.add_supported_context(sop_class)
-    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, answer)])
+    handlers: list[Any] = [(evt.EVT_C_STORE, answer)]
+    if find is not None:
+        handlers.append((evt.EVT_C_FIND, find))
+    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
     try:
         yield entity
     finally:

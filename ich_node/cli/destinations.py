@@ -7,9 +7,10 @@ from pydicom.uid import UID
 
 from ich_node.cli.check import Check
 from ich_node.delivery.examine import Seen, look_at
+from ich_node.dicom.ladder import LADDER
 from ich_node.errors import FetchFailed
 from ich_node.intake.fetch import may_send
-from ich_node.network import SECONDARY_CAPTURE, STRUCTURED_REPORTS
+from ich_node.network import SECONDARY_CAPTURE
 from ich_node.settings import Destination, Settings
 from ich_node.store.alarms import count_unproven, waiting
 from ich_node.store.database import Database
@@ -45,12 +46,15 @@ def _answers(subject: str, destination: Destination, seen: Seen, settings: Setti
 
 def _takes(subject: str, seen: Seen) -> Check:
     names = ", ".join(_name(sop_class) for sop_class in seen.classes) or "none of the objects of a report"
-    report = any(sop_class in seen.classes for sop_class in STRUCTURED_REPORTS)
+    rung = next((sop_class for sop_class in LADDER if sop_class in seen.classes), None)
+    report = rung is not None
     picture = SECONDARY_CAPTURE in seen.classes
     words = f"takes {names}"
+    if rung is not None and rung != LADDER[0]:
+        words += f"; the report goes out as {_name(rung)}"
     if not (report and picture):
         lacking = [*([] if report else ["the report (SR)"]), *([] if picture else ["the picture (SC)"])]
-        wanted = _name(STRUCTURED_REPORTS[0] if not report else SECONDARY_CAPTURE)
+        wanted = _name(LADDER[0] if not report else SECONDARY_CAPTURE)
         words += f"; {' and '.join(lacking)} will end as failed: have it accept {wanted} from us"
     return Check(subject=subject, passed=report and picture, words=words)
 

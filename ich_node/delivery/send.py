@@ -14,6 +14,7 @@ from pynetdicom.association import Association
 
 from ich_node.core.retry import next_attempt_at
 from ich_node.delivery.reach import Sending, may_call, reached
+from ich_node.dicom.ladder import in_class, rungs
 from ich_node.dicom.part10 import split
 from ich_node.errors import (
     Collision,
@@ -39,7 +40,8 @@ from ich_node.store.deliveries import (
 # success, and the warnings with which a peer keeps the object all the same (PS3.4 B.2.3)
 TAKEN = frozenset({0x0000, 0xB000, 0xB006, 0xB007})
 # SOP class not supported, data set does not match it: the same bytes get the same answer tomorrow
-REFUSED_FOR_GOOD = frozenset({0x0122, 0xA900})
+SOP_CLASS_NOT_SUPPORTED = 0x0122
+REFUSED_FOR_GOOD = frozenset({SOP_CLASS_NOT_SUPPORTED, 0xA900})
 MOST_PER_ASSOCIATION = 50
 
 
@@ -64,11 +66,29 @@ def deliver_due(database: Database, sending: Sending) -> int:
     return taken
 
 
-def send(association: Association, content: bytes) -> None:
+def send(association: Association, content: bytes) -> tuple[str, str] | None:
     """Send one report as the bytes that it is; where the peer knows only Implicit VR, in that encoding.
 
-    Raises DeliveryFailed where another attempt may help, DeliveryRefused where none does.
+    An SR that it does not take goes out in another SOP class: returns that and the SOP Instance UID, else
+    None. Raises DeliveryFailed where another attempt may help, DeliveryRefused where none does.
     """
+    meta, _ = split(content)
+    offered = {str(context.abstract_syntax) for context in association.accepted_contexts}
+    classes = [sop_class for sop_class in rungs(meta.sop_class_uid) if sop_class in offered]
+    if not classes:
+        raise DeliveryRefused("the destination does not take objects of this SOP class")
+    for sop_class in classes:
+        as_own = sop_class == meta.sop_class_uid
+        body, instance_uid = (content, meta.sop_instance_uid) if as_own else in_class(content, sop_class)
+        status = _store(association, body)
+        if status != SOP_CLASS_NOT_SUPPORTED:
+            break
+    _judge(status)
+    return None if as_own else (sop_class, instance_uid)
+
+
+def _store(association: Association, content: bytes) -> int | None:
+    """Send one object; returns the status, None where none came."""
     meta, _ = split(content)
     agreed = {(cx.abstract_syntax, cx.transfer_syntax[0]) for cx in association.accepted_contexts}
     hold_reactor(association)
@@ -79,10 +99,11 @@ def send(association: Association, content: bytes) -> None:
         elif (meta.sop_class_uid, ImplicitVRLittleEndian) in agreed:
             response = association.send_c_store(dcmread(BytesIO(content)))
         else:
-            raise DeliveryRefused("the destination does not take objects of this SOP class")
+            raise DeliveryRefused("the destination does not take objects in a transfer syntax of ours")
     except RuntimeError as error:
         raise DeliveryFailed("the association ended before the object was sent") from error
-    _judge(response.get("Status"))
+    status: int | None = response.get("Status")
+    return status
 
 
 def _judge(status: int | None) -> None:
@@ -113,8 +134,8 @@ def _send_all(association: Association, first: Parcel, database: Database, sendi
         tried += 1
         with _failure_noted(parcel, database, sending):
             with within(association, sending.longest_call_s):
-                send(association, parcel.content)
-            taken += _note_sent(parcel, database, sending)
+                sent_as = send(association, parcel.content)
+            taken += _note_sent(parcel, sent_as, database, sending)
         go_on = association.is_established and tried < MOST_PER_ASSOCIATION
         parcel = _claim(database, sending) if go_on else None
     return taken
@@ -149,12 +170,12 @@ def _claim_next(database: Database, sending: Sending) -> Parcel | None:
         )
 
 
-def _note_sent(parcel: Parcel, database: Database, sending: Sending) -> bool:
+def _note_sent(parcel: Parcel, sent_as: tuple[str, str] | None, database: Database, sending: Sending) -> bool:
     now = sending.now()
     first_look, by = _proof_wanted(sending, now)
     try:
         with database.transaction() as connection:
-            mark_sent(connection, parcel, confirm_at=first_look, confirm_by=by, now=now)
+            mark_sent(connection, parcel, confirm_at=first_look, confirm_by=by, sent_as=sent_as, now=now)
     except LeaseLost:  # sent all the same; whoever holds it now sends the same bytes again
         logger().warning("delivery.lease_lost", delivery=parcel.delivery_id)
         return False

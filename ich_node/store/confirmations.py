@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, or_, select, update
 
 from ich_node.core.confirmation import Consequence, Standing
 from ich_node.core.states import DeliveryEvent, DeliveryState, next_delivery_state
 from ich_node.dicom.commitment import Commitment
 from ich_node.store.history import append
 from ich_node.store.tables import commitments, deliveries, reports, studies
+
+_SENT_UID = func.coalesce(deliveries.c.sent_instance_uid, reports.c.sop_instance_uid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +90,8 @@ def _unproven() -> Select[tuple[object, ...]]:
             reports.c.study_id,
             studies.c.study_uid,
             reports.c.series_uid,
-            reports.c.sop_class_uid,
-            reports.c.sop_instance_uid,
+            func.coalesce(deliveries.c.sent_class_uid, reports.c.sop_class_uid).label("sop_class_uid"),
+            _SENT_UID.label("sop_instance_uid"),
             deliveries.c.destination,
             deliveries.c.sent_at,
             deliveries.c.confirm_by,
@@ -180,7 +182,7 @@ def begin_commitment(
 def keep_commitment(connection: Connection, commitment: Commitment, *, now: datetime) -> int:
     """Write down what a destination answered; returns how many of our reports it was about."""
     ours = connection.execute(
-        select(commitments.c.id, reports.c.sop_instance_uid)
+        select(commitments.c.id, _SENT_UID.label("sop_instance_uid"))
         .join(deliveries, deliveries.c.id == commitments.c.delivery_id)
         .join(reports, reports.c.id == deliveries.c.report_id)
         .where(commitments.c.transaction_uid == commitment.transaction_uid)

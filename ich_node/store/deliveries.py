@@ -134,9 +134,12 @@ def mark_sent(
     *,
     confirm_at: datetime | None = None,
     confirm_by: datetime | None = None,
+    sent_as: tuple[str, str] | None = None,
     now: datetime,
 ) -> None:
     """The destination answered with success; where a proof is wanted it is asked for at `confirm_at`.
+
+    `sent_as` is the SOP class and instance that went out, where they are not the report's own.
 
     Raises LeaseLost where the row has passed on.
     """
@@ -149,6 +152,8 @@ def mark_sent(
         next_attempt_at=None,
         confirm_at=confirm_at,
         confirm_by=confirm_by,
+        sent_class_uid=sent_as[0] if sent_as else None,
+        sent_instance_uid=sent_as[1] if sent_as else None,
         looks=0,
         alarmed_at=None,
     )

@@ -233,6 +233,9 @@ deliveries = Table(
     Column("confirm_at", UTCDateTime),  # when to ask next whether it is kept; null: nothing to ask
     Column("confirm_by", UTCDateTime),  # until when the proof may take; null: none is wanted
     Column("confirmed_at", UTCDateTime),
+    # what went out where the destination does not take the report in its own SOP class; null: as it is
+    Column("sent_class_uid", UID),
+    Column("sent_instance_uid", UID),
     Column("looks", Integer, nullable=False, default=0, server_default=text("0")),
     Column("resends", Integer, nullable=False, default=0, server_default=text("0")),
     Column("alarmed_at", UTCDateTime),  # when it was said to be late, or unproven for too long

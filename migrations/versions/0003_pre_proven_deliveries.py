@@ -10,6 +10,7 @@ depends_on = None
 
 TIMES = ("queued_at", "confirm_at", "confirm_by", "confirmed_at", "alarmed_at")
 COUNTS = ("looks", "resends")
+IDENTITIES = ("sent_class_uid", "sent_instance_uid")
 
 
 def upgrade() -> None:
@@ -20,6 +21,8 @@ def upgrade() -> None:
         op.add_column(
             "deliveries", sa.Column(name, sa.Integer(), nullable=False, server_default=sa.text("0"))
         )
+    for name in IDENTITIES:
+        op.add_column("deliveries", sa.Column(name, sa.String(length=64), nullable=True))
     op.create_table(
         "commitments",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -57,5 +60,5 @@ def downgrade() -> None:
     op.drop_table("outages")
     op.drop_table("commitments")
     with op.batch_alter_table("deliveries") as batch_op:
-        for name in (*COUNTS, *TIMES):
+        for name in (*IDENTITIES, *COUNTS, *TIMES):
             batch_op.drop_column(name)

@@ -97,6 +97,14 @@ def test_what_a_destination_does_not_take_is_named_with_what_becomes_of_it(
     assert checks[0].passed, "a PACS may let us in and know no C-ECHO"
 
 
+def test_the_class_in_which_a_report_will_go_out_is_told(tmp_path: Path, free_port: int) -> None:
+    with peer(free_port, ["1.2.840.10008.5.1.4.1.1.88.22", SC], lambda _: 0):
+        _, takes, _ = _examine(tmp_path, free_port)
+
+    assert takes.passed
+    assert "the report goes out as Enhanced SR Storage" in takes.words
+
+
 @pytest.mark.parametrize(
     ("called", "words"), [("PACS", "ae_title, host, port"), ("OTHER", "the AE title that we called")]
 )

@@ -24,16 +24,19 @@ from outbox import (
 )
 from peers import Dcmtk, PostgresServer
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pynetdicom import _config
 from reception import count, eventually, settings_for
 from sqlalchemy import text
 
 from ich_node.core.states import DeliveryState
+from ich_node.delivery.confirm import confirm_due
 from ich_node.delivery.send import deliver_due
 from ich_node.delivery.serve import run
 from ich_node.demo.pacs import stand_in_pacs
 from ich_node.dicom.part10 import split
 from ich_node.errors import UsageError
+from ich_node.network import FIND
 from ich_node.store.database import Database
 from ich_node.store.deliveries import (
     add_deliveries,
@@ -43,6 +46,8 @@ from ich_node.store.deliveries import (
 )
 from ich_node.store.images import kept_studies
 from ich_node.store.readings import Report, add_report
+
+ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +144,38 @@ def test_a_class_that_the_peer_does_not_take_ends_that_report_and_not_the_other(
 
     states = {one.kind: one.state for one in deliveries(database, study_id)}
     assert states == {"SR": DeliveryState.FAILED, "SC": DeliveryState.SENT}
+
+
+@pytest.mark.parametrize("refuses_by", ["context", "status"])
+def test_a_peer_that_refuses_the_report_s_class_gets_it_in_the_next_one_and_proves_that(
+    database: Database, free_port: int, refuses_by: str
+) -> None:
+    study_id = put_into_outbox(database, report(SR, 1))
+    got: list[Dataset] = []
+
+    def answer(event: Any) -> int:
+        if event.request.AffectedSOPClassUID == SR:
+            return 0x0122
+        got.append(event.dataset)
+        return 0
+
+    def listed(event: Any) -> Iterator[Any]:
+        found = Dataset()
+        found.QueryRetrieveLevel = "IMAGE"
+        found.SOPInstanceUID = got[0].SOPInstanceUID
+        yield 0xFF00, found
+
+    classes = [ENHANCED_SR, FIND] if refuses_by == "context" else [SR, ENHANCED_SR, FIND]
+    with peer(free_port, classes, answer, find=listed):
+        deliver_due(database, sending(free_port, confirm="find"))
+        ended = confirm_due(database, sending(free_port, confirm="find", now=NOW + timedelta(seconds=10)))
+
+    (one,) = got
+    assert one.SOPClassUID == ENHANCED_SR
+    assert one.SOPInstanceUID != "1.2.3.1"
+    assert one.PatientID == "P-4711"
+    assert ended == 1
+    assert deliveries(database, study_id)[0].state is DeliveryState.CONFIRMED
 
 
 def test_a_peer_that_takes_no_class_at_all_is_not_asked_again(sqlite_url: str, free_port: int) -> None:
