@@ -131,6 +131,12 @@ class Destination(RemoteEntity):
         "receiver, so it needs [[senders]]); find: we look by C-FIND; none: its success counts, as not every "
         "PACS can do more and each report would be alarmed about; `ich-node doctor` says what it can",
     )
+    wait_for_images_s: float = Field(
+        0,
+        ge=0,
+        description="seconds that a report waits at most until the series that was read is listed (C-FIND): "
+        "some PACS lose a report whose study they do not know yet; 0: it does not wait",
+    )
 
 
 class Source(RemoteEntity):

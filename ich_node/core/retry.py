@@ -30,3 +30,14 @@ def pause(first_s: float, longest_s: float, *, doublings: int, jitter: float = 0
     # the exponent is bounded: 2.0 ** 2000 would overflow
     pause_s = min(longest_s, first_s * 2.0 ** min(doublings, 32))
     return timedelta(seconds=pause_s * (1 + jitter / 4))
+
+
+def look_again_at(*, since: datetime, limit_s: float, first_s: float, now: datetime) -> datetime | None:
+    """When to look next for what may come until `limit_s` after `since`; None: the time is over.
+
+    The pause grows with what has passed: what came within seconds is seen within seconds.
+    """
+    end, passed = since + timedelta(seconds=limit_s), now - since
+    if now >= end:
+        return None
+    return min(end, now + max(timedelta(seconds=first_s), passed / 4))

@@ -10,9 +10,12 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.uid import ImplicitVRLittleEndian
+from pynetdicom import build_context
 from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
 
 from ich_node.core.retry import next_attempt_at
+from ich_node.delivery.images import IMAGES_AWAITED, waits_for_images
 from ich_node.delivery.reach import Sending, may_call, reached
 from ich_node.dicom.ladder import in_class, rungs
 from ich_node.dicom.part10 import split
@@ -26,7 +29,7 @@ from ich_node.errors import (
     LeaseLost,
 )
 from ich_node.log import logger
-from ich_node.network import hold_reactor, report_contexts, within
+from ich_node.network import FIND, hold_reactor, report_contexts, within
 from ich_node.store.database import Database
 from ich_node.store.deliveries import (
     Parcel,
@@ -58,12 +61,18 @@ def deliver_due(database: Database, sending: Sending) -> int:
     try:
         with (
             _failure_noted(parcel, database, sending),
-            reached(database, sending, report_contexts()) as association,
+            reached(database, sending, _contexts(sending)) as association,
         ):
             taken = _send_all(association, parcel, database, sending)
     except DestinationAway as error:
         _put_back(parcel, str(error), database)
     return taken
+
+
+def _contexts(sending: Sending) -> list[PresentationContext]:
+    """What is proposed: a look for images goes over the same association, as some PACS allow but one."""
+    looking = [build_context(FIND)] if sending.destination.wait_for_images_s else []
+    return [*report_contexts(), *looking]
 
 
 def send(association: Association, content: bytes) -> tuple[str, str] | None:
@@ -133,12 +142,20 @@ def _send_all(association: Association, first: Parcel, database: Database, sendi
     while parcel is not None:
         tried += 1
         with _failure_noted(parcel, database, sending):
-            with within(association, sending.longest_call_s):
-                sent_as = send(association, parcel.content)
-            taken += _note_sent(parcel, sent_as, database, sending)
+            taken += _send_one(association, parcel, database, sending)
         go_on = association.is_established and tried < MOST_PER_ASSOCIATION
         parcel = _claim(database, sending) if go_on else None
     return taken
+
+
+def _send_one(association: Association, parcel: Parcel, database: Database, sending: Sending) -> bool:
+    with within(association, sending.longest_call_s):
+        until = waits_for_images(association, parcel, database, sending)
+        if until is not None:
+            _put_back(parcel, IMAGES_AWAITED, database, until=until)
+            return False
+        sent_as = send(association, parcel.content)
+    return _note_sent(parcel, sent_as, database, sending)
 
 
 @contextmanager
@@ -197,10 +214,10 @@ def _proof_wanted(sending: Sending, now: datetime) -> tuple[datetime | None, dat
     return now + timedelta(seconds=policy.looks.first_s), now + timedelta(seconds=policy.within_s)
 
 
-def _put_back(parcel: Parcel, words: str, database: Database) -> None:
+def _put_back(parcel: Parcel, words: str, database: Database, *, until: datetime | None = None) -> None:
     try:
         with database.transaction() as connection:
-            put_back(connection, parcel, error=words)
+            put_back(connection, parcel, error=words, until=until)
     except LeaseLost:
         logger().warning("delivery.lease_lost", delivery=parcel.delivery_id)
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, or
 from ich_node.core.states import DeliveryEvent, DeliveryState, next_delivery_state
 from ich_node.errors import LeaseLost
 from ich_node.store.history import append
-from ich_node.store.tables import deliveries, reports
+from ich_node.store.tables import deliveries, reports, studies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +18,12 @@ class Parcel:
 
     delivery_id: int
     study_id: int
+    study_uid: str
     destination: str
     sop_class_uid: str
     sop_instance_uid: str
     content: bytes
+    queued_at: datetime
     attempts: int
     holder: str
     token: int
@@ -83,18 +85,30 @@ def claim_delivery(
             lease_token=deliveries.c.lease_token + 1,
             attempts=deliveries.c.attempts + 1,
         )
-        .returning(deliveries.c.id, deliveries.c.report_id, deliveries.c.attempts, deliveries.c.lease_token)
+        .returning(
+            deliveries.c.id,
+            deliveries.c.report_id,
+            deliveries.c.attempts,
+            deliveries.c.lease_token,
+            deliveries.c.queued_at,
+        )
     ).one_or_none()
     if taken is None:
         return None
-    report = connection.execute(select(reports).where(reports.c.id == taken.report_id)).one()
+    report = connection.execute(
+        select(reports, studies.c.study_uid)
+        .join(studies, studies.c.id == reports.c.study_id)
+        .where(reports.c.id == taken.report_id)
+    ).one()
     return Parcel(
         delivery_id=taken.id,
         study_id=report.study_id,
+        study_uid=report.study_uid,
         destination=destination,
         sop_class_uid=report.sop_class_uid,
         sop_instance_uid=report.sop_instance_uid,
         content=report.content,
+        queued_at=taken.queued_at or report.created_at,  # null in rows of an older version
         attempts=taken.attempts,
         holder=holder,
         token=taken.lease_token,
@@ -160,12 +174,13 @@ def mark_sent(
     append(connection, parcel.study_id, "report.sent", now=now, destination=parcel.destination)
 
 
-def put_back(connection: Connection, parcel: Parcel, *, error: str) -> None:
-    """The destination cannot be reached: no attempt at this report was made.
+def put_back(connection: Connection, parcel: Parcel, *, error: str, until: datetime | None = None) -> None:
+    """No attempt at this report was made; the next one is at `until`, else when the destination is back.
 
     Raises LeaseLost where the row has passed on.
     """
-    _update_claimed(connection, parcel, attempts=parcel.attempts - 1, last_error=error[:255])
+    later = {} if until is None else {"next_attempt_at": until}
+    _update_claimed(connection, parcel, attempts=parcel.attempts - 1, last_error=error[:255], **later)
 
 
 def postpone_delivery(connection: Connection, parcel: Parcel, *, error: str, until: datetime) -> None:
