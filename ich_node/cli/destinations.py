@@ -27,6 +27,12 @@ def examine_destination(destination: Destination, settings: Settings) -> Iterato
     if seen.away is None:
         yield _takes(subject, seen)
         yield _proves(subject, destination, seen, settings)
+    if destination.wait_for_images_s and seen.away is None and seen.find_trouble is not None:
+        words = (
+            f"reports do not wait for their images as wait_for_images_s asks: C-FIND does not work "
+            f"({seen.find_trouble}); set it to 0"
+        )
+        yield Check(subject=subject, passed=False, words=words)
 
 
 def _answers(subject: str, destination: Destination, seen: Seen, settings: Settings) -> Check:

@@ -77,6 +77,24 @@ def test_a_pacs_without_commitment_is_told_which_proof_it_can_give(tmp_path: Pat
     assert 'set confirm to "find"' in _wrong(checks)
 
 
+def test_waiting_for_images_at_a_destination_that_cannot_be_asked_is_said(
+    tmp_path: Path, free_port: int
+) -> None:
+    pacs = {
+        "name": "pacs",
+        "ae_title": "PACS",
+        "host": "127.0.0.1",
+        "port": free_port,
+        "wait_for_images_s": 60,
+    }
+    settings = settings_for(tmp_path, "", free_port, mode="report", destinations=[pacs])
+
+    with peer(free_port, [SR, SC], lambda _: 0):
+        checks = list(examine_destination(settings.destinations[0], settings))
+
+    assert "wait_for_images_s" in _wrong(checks)
+
+
 def test_an_archive_that_searches_at_no_level_proves_nothing_by_c_find(tmp_path: Path) -> None:
     def refuse(_event: Any) -> Iterator[Any]:
         yield 0xC001, None
