@@ -284,6 +284,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def proving(self) -> list[str]:
+        """The names of the destinations that are asked to prove that they keep a report."""
+        return [destination.name for destination in self.destinations if destination.confirm != "none"]
+
+    @property
     def rules(self) -> Rules:
         """What the site asks of a series."""
         series = tuple(SeriesRule(**rule.model_dump()) for rule in self.series_rules)

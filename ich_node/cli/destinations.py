@@ -109,7 +109,7 @@ def _may_answer(destination: Destination, settings: Settings) -> bool:
 def examine_waiting(database: Database, settings: Settings, *, now: datetime) -> Iterator[Check]:
     """Say what waits for each destination and for how long, who is away, what nobody proved in time."""
     with database.transaction() as connection:
-        waits, unproven = waiting(connection), count_unproven(connection, now=now)
+        waits, unproven = waiting(connection), count_unproven(connection, settings.proving, now=now)
         away = {outage.destination: outage for outage in list_outages(connection)}
     alarm_after = timedelta(seconds=settings.delivery.alarm_after_s)
     for one in waits:

@@ -79,9 +79,10 @@ def lines_of(told: Told) -> Iterator[str]:
 
 
 def _proof(item: Delivery) -> str | None:
-    """What is unusual: that a report is late, or that its destination has yet to prove that it keeps it."""
-    if item.state is DeliveryState.PENDING and item.alarmed_at is not None:
-        return "LATE,"
+    """Since when a report waits, or that its destination has yet to prove that it keeps it; what is late."""
+    if item.state is DeliveryState.PENDING and item.queued_at is not None:
+        late = "" if item.alarmed_at is None else "LATE, "
+        return f"{late}waits since {item.queued_at.astimezone():%Y-%m-%d %H:%M:%S},"
     if item.state is DeliveryState.SENT and item.confirm_by is not None:
         return "waits for the proof that it is kept," if item.alarmed_at is None else "NOT CONFIRMED in time,"
     return None

@@ -116,7 +116,9 @@ def alarm(database: Database, settings: Settings, *, now: datetime) -> None:
     names = [destination.name for destination in _served(settings)]
     queued_before = now - timedelta(seconds=settings.delivery.alarm_after_s)
     with database.transaction() as connection:
-        alarms = raise_alarms(connection, names, queued_before=queued_before, now=now)
+        alarms = raise_alarms(
+            connection, names, proving=settings.proving, queued_before=queued_before, now=now
+        )
     for one in alarms:
         logger().error(
             "delivery.late" if one.state is DeliveryState.PENDING else "delivery.not_confirmed",

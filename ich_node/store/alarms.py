@@ -31,13 +31,21 @@ class Waiting:
 
 
 def raise_alarms(
-    connection: Connection, destinations: Sequence[str], *, queued_before: datetime, now: datetime
+    connection: Connection,
+    destinations: Sequence[str],
+    *,
+    proving: Sequence[str],
+    queued_before: datetime,
+    now: datetime,
 ) -> list[Alarm]:
-    """Mark what is late at these destinations, once each, with a line of history; returns it."""
+    """Mark what these destinations have not taken, and what those that prove it have not proven, in time.
+
+    Each is marked once, with a line of history; returns what is new.
+    """
     late = and_(
         deliveries.c.alarmed_at.is_(None),
         deliveries.c.destination.in_(destinations),
-        or_(_unproven_at(now), _unsent_since(queued_before)),
+        or_(_unproven_at(proving, now), _unsent_since(queued_before)),
     )
     marked = connection.execute(
         update(deliveries).where(late).values(alarmed_at=now).returning(deliveries.c.id)
@@ -60,8 +68,13 @@ def raise_alarms(
     return raised
 
 
-def _unproven_at(now: datetime) -> ColumnElement[bool]:
-    return and_(deliveries.c.state == DeliveryState.SENT, deliveries.c.confirm_by < now)
+def _unproven_at(proving: Sequence[str], now: datetime) -> ColumnElement[bool]:
+    # of a destination that proved once and is no longer asked to, nothing is awaited
+    return and_(
+        deliveries.c.state == DeliveryState.SENT,
+        deliveries.c.confirm_by < now,
+        deliveries.c.destination.in_(proving),
+    )
 
 
 def _unsent_since(moment: datetime) -> ColumnElement[bool]:
@@ -78,10 +91,12 @@ def _unsent_since(moment: datetime) -> ColumnElement[bool]:
     )
 
 
-def count_unproven(connection: Connection, *, now: datetime) -> int:
-    """How many reports were taken by a destination that did not prove in time that it keeps them."""
+def count_unproven(connection: Connection, proving: Sequence[str], *, now: datetime) -> int:
+    """How many reports were taken by these destinations and not proven in time to be kept."""
     return int(
-        connection.execute(select(func.count()).select_from(deliveries).where(_unproven_at(now))).scalar_one()
+        connection.execute(
+            select(func.count()).select_from(deliveries).where(_unproven_at(proving, now))
+        ).scalar_one()
     )
 
 

@@ -42,6 +42,7 @@ class Delivery:
     next_attempt_at: datetime | None
     last_error: str | None
     sent_at: datetime | None
+    queued_at: datetime | None
     confirm_by: datetime | None
     alarmed_at: datetime | None
 
@@ -322,6 +323,7 @@ def deliveries_of(connection: Connection, study_id: int) -> list[Delivery]:
             deliveries.c.next_attempt_at,
             deliveries.c.last_error,
             deliveries.c.sent_at,
+            deliveries.c.queued_at,
             deliveries.c.confirm_by,
             deliveries.c.alarmed_at,
         )

@@ -160,7 +160,8 @@ def test_what_nobody_proved_is_told_with_what_to_do(sqlite_url: str, tmp_path: P
     put_into_outbox(database, report())
     with peer(free_port, [SR], lambda _: 0):
         deliver_due(database, sending(free_port, confirm="find"))
-    settings = settings_for(tmp_path, sqlite_url, free_port, mode="report")
+    pacs = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": free_port, "confirm": "find"}
+    settings = settings_for(tmp_path, sqlite_url, free_port, mode="report", destinations=[pacs])
 
     in_time = list(examine_waiting(database, settings, now=NOW + timedelta(minutes=5)))
     (late,) = examine_waiting(database, settings, now=NOW + timedelta(minutes=50))

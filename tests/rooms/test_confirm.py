@@ -27,6 +27,7 @@ from ich_node.demo.pacs import stand_in_pacs
 from ich_node.dicom.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
 from ich_node.network import FIND
 from ich_node.settings import Settings
+from ich_node.store.alarms import count_unproven
 from ich_node.store.database import Database
 from ich_node.store.deliveries import Delivery, send_again
 
@@ -167,7 +168,7 @@ def test_a_pacs_that_cannot_prove_anything_is_alarmed_about_once_and_gets_nothin
     database: Database, tmp_path: Path, free_port: int, confirm_by: str
 ) -> None:
     study_id = put_into_outbox(database, report(SC))
-    settings = _reporting(tmp_path, database, free_port, free_port)
+    settings = _reporting(tmp_path, database, free_port, free_port, confirm=confirm_by)
     with pacs_that(free_port):
         to = sending(free_port, confirm=confirm_by)
         deliver_due(database, to)
@@ -180,14 +181,18 @@ def test_a_pacs_that_cannot_prove_anything_is_alarmed_about_once_and_gets_nothin
     stands = _one(database, study_id)
     with database.transaction() as connection:
         told = "\n".join(lines_of(look_up(connection, study_id)))
+        counted = [count_unproven(connection, names, now=now) for names in (["pacs"], [])]
+    assert counted == [1, 0], "nothing is awaited any more of a destination that is not asked to prove it"
     assert (stands.state, again) == (DeliveryState.SENT, 0)
     assert "offers no" in str(stands.last_error)
     assert "NOT CONFIRMED in time" in told
     assert count(database, "history", "event = 'report.not_confirmed'") == 1
 
 
-def _reporting(tmp_path: Path, database: Database, port: int, pacs_port: int, **sections: Any) -> Settings:
-    pacs = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": pacs_port}
+def _reporting(
+    tmp_path: Path, database: Database, port: int, pacs_port: int, *, confirm: str = "none", **sections: Any
+) -> Settings:
+    pacs = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": pacs_port, "confirm": confirm}
     return settings_for(tmp_path, database.url, port, mode="report", destinations=[pacs], **sections)
 
 

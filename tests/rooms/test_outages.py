@@ -124,7 +124,7 @@ def test_a_report_that_waits_too_long_is_alarmed_about_once_and_the_age_is_visib
         told = "\n".join(lines_of(look_up(connection, study_id)))
         (waits,) = waiting(connection)
     assert count(database, "history", "event = 'report.late'") == 1
-    assert "pending, 0 attempts LATE" in told
+    assert f"pending, 0 attempts LATE, waits since {NOW.astimezone():%Y-%m-%d %H:%M:%S}," in told
     assert (waits.count, waits.oldest) == (1, NOW)
 
 
