@@ -11,6 +11,7 @@ IchNodeError
 ├── Collision                another process wrote the same rows at the same moment; the same again helps
 ├── LeaseLost                 another worker took the row over: our result must be thrown away
 ├── DeliveryFailed            the destination did not take the object; another attempt may help
+│   └── DestinationAway       it could not be reached at all; says nothing about the object
 ├── DeliveryRefused           the destination will never take this object as it is
 ├── FetchFailed               the PACS did not do what a fetch asked of it; another attempt may help
 ├── RetrainingFailed          a step of retraining ended without a candidate
@@ -91,6 +92,10 @@ class DeliveryFailed(IchNodeError):
     """The destination did not take the object this time."""
 
     helps_to_retry = True
+
+
+class DestinationAway(DeliveryFailed):
+    """The destination could not be reached."""
 
 
 class DeliveryRefused(IchNodeError):

@@ -1,30 +1,39 @@
 """DICOM application entities and associations: who we are, who may call, how we call. Uses sockets."""
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import IPv6Address, ip_address, ip_network
-from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY, create_connection, socket
+from socket import (
+    IPPROTO_TCP,
+    SHUT_RDWR,
+    SO_KEEPALIVE,
+    SOL_SOCKET,
+    TCP_NODELAY,
+    create_connection,
+    socket,
+)
 
+from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.association import Association
-from pynetdicom.events import Event
+from pynetdicom.events import Event, EventHandlerType
 from pynetdicom.presentation import PresentationContext
 
+from ich_node.dicom.ladder import LADDER
 from ich_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from ich_node.errors import DeliveryFailed, DeliveryRefused
+from ich_node.dicom.query import PENDING
+from ich_node.errors import DeliveryFailed, DeliveryRefused, DestinationAway, FetchFailed
 from ich_node.settings import RemoteEntity, Sender
 
 VERIFICATION = "1.2.840.10008.1.1"
-# what our reports are: Comprehensive 3D SR and Comprehensive SR, Secondary Capture
-REPORT_CLASSES = (
-    "1.2.840.10008.5.1.4.1.1.88.34",
-    "1.2.840.10008.5.1.4.1.1.88.33",
-    "1.2.840.10008.5.1.4.1.1.88.22",
-    "1.2.840.10008.5.1.4.1.1.7",
-    "1.2.840.10008.5.1.4.1.1.7.4",
-)
+# Study Root Query/Retrieve Information Model - FIND (PS3.4 C.6.2)
+FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+# what our reports may be
+REPORT_CLASSES = (*LADDER, SECONDARY_CAPTURE, "1.2.840.10008.5.1.4.1.1.7.4")
 SUCCESS = 0x0000
 LONGEST_UID = 64
 
@@ -104,17 +113,56 @@ def association_with(
     *,
     calling_ae_title: str,
     timeout_s: float,
+    handlers: Sequence[EventHandlerType] = (),
 ) -> Iterator[Association]:
     """Hold an association; every wait in it ends after `timeout_s`.
 
-    Raises DeliveryFailed where none comes about, DeliveryRefused where the peer takes none of the contexts.
+    Raises DestinationAway where none comes about, DeliveryRefused where the peer takes none of the contexts.
     """
-    association = _associate(remote, contexts, calling_ae_title, timeout_s)
+    association = _associate(remote, contexts, calling_ae_title, timeout_s, handlers)
     try:
         yield association
     finally:
         if association.is_established:
             association.release()
+
+
+@contextmanager
+def within(association: Association, seconds: float) -> Iterator[None]:
+    """Cut the connection where what is done takes longer: a peer may read a byte a second for ever."""
+    transport = association.dul.socket
+    connection = transport.socket if transport is not None else None
+
+    def cut() -> None:
+        with suppress(OSError):
+            if connection is not None:
+                connection.shutdown(SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def find(association: Association, identifier: Dataset) -> list[Dataset]:
+    """All answers to a C-FIND (Study Root); raises FetchFailed unless it ends with success."""
+    hold_reactor(association)
+    found: list[Dataset] = []
+    try:
+        for response, answer in association.send_c_find(identifier, FIND):
+            if "Status" not in response:
+                break
+            if response.Status not in PENDING:
+                if response.Status == SUCCESS:
+                    return found
+                raise FetchFailed(f"it did not answer the C-FIND (status {response.Status:04X})")
+            if answer is not None:
+                found.append(answer)
+    except RuntimeError as error:
+        raise FetchFailed("the association ended before the C-FIND") from error
+    raise FetchFailed("it hung up or was silent in the middle of a C-FIND")
 
 
 def own_address(association: Association) -> str:
@@ -165,6 +213,7 @@ def _associate(
     contexts: Sequence[PresentationContext],
     calling_ae_title: str,
     timeout_s: float,
+    handlers: Sequence[EventHandlerType],
 ) -> Association:
     entity = application_entity(calling_ae_title)
     entity.connection_timeout = timeout_s
@@ -184,21 +233,21 @@ def _associate(
             remote.port,
             contexts=list(contexts),
             ae_title=remote.ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, bound_the_socket)],
+            evt_handlers=[(evt.EVT_CONN_OPEN, bound_the_socket), *handlers],
         )
     except OSError as error:
-        raise DeliveryFailed(f"the host name of {remote.name} cannot be resolved") from error
+        raise DestinationAway(f"the host name of {remote.name} cannot be resolved") from error
     if association.is_established:
         return association
     raise _why_not(remote, association)
 
 
-def _why_not(remote: RemoteEntity, association: Association) -> DeliveryFailed | DeliveryRefused:
+def _why_not(remote: RemoteEntity, association: Association) -> DestinationAway | DeliveryRefused:
     if association.is_rejected:
         answer = association.acceptor.primitive
         said = (answer.result, answer.result_source, answer.diagnostic) if answer else (0, 0, 0)
         because = _REJECTIONS.get(said, f"reason {said[0]}/{said[1]}/{said[2]}")
-        return DeliveryFailed(f"{remote.name} rejected the association: {because}")
+        return DestinationAway(f"{remote.name} rejected the association: {because}")
     if association.rejected_contexts:
         return DeliveryRefused(f"{remote.name} takes none of the SOP classes that we propose")
-    return DeliveryFailed(f"{remote.name} does not answer at {remote.host}:{remote.port}")
+    return DestinationAway(f"{remote.name} does not answer at {remote.host}:{remote.port}")

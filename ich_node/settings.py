@@ -125,7 +125,18 @@ class RemoteEntity(_Section):
 
 
 class Destination(RemoteEntity):
-    pass
+    confirm: Literal["none", "commitment", "find"] = Field(
+        "none",
+        description="how it proves that it keeps a report. commitment: Storage Commitment (it answers our "
+        "receiver, so it needs [[senders]]); find: we look by C-FIND; none: its success counts, as not every "
+        "PACS can do more and each report would be alarmed about; `ich-node doctor` says what it can",
+    )
+    wait_for_images_s: float = Field(
+        0,
+        ge=0,
+        description="seconds that a report waits at most until the series that was read is listed (C-FIND): "
+        "some PACS lose a report whose study they do not know yet; 0: it does not wait",
+    )
 
 
 class Source(RemoteEntity):
@@ -179,11 +190,26 @@ class SeriesRuleSetting(_Section):
 
 class Delivery(_Section):
     attempts: int = Field(
-        40, ge=1, description="attempts at one destination before the delivery ends as failed"
+        40, ge=1, description="attempts at one destination that answers before the delivery ends as failed"
     )
     retry_s: Seconds = Field(5, description="seconds before the first repetition; doubles each time")
     retry_max_s: Seconds = Field(900, description="longest pause between two attempts, in seconds")
     timeout_s: Seconds = Field(30, description="seconds that a destination may take for one answer")
+    away_after: int = Field(
+        3, ge=1, description="failures to connect in a row after which a destination counts as away"
+    )
+    probe_max_s: Seconds = Field(
+        60, description="longest pause in seconds between two tries to reach a destination that is away"
+    )
+    alarm_after_s: Seconds = Field(
+        900, description="seconds after which a report that its destination has not taken is alarmed about"
+    )
+    confirm_within_s: Seconds = Field(
+        900, description="seconds that a proof may take before it is alarmed about, see confirm"
+    )
+    resends: int = Field(
+        3, ge=0, description="times that a report is sent again which a destination took and does not keep"
+    )
 
 
 class Fetch(_Section):
@@ -256,6 +282,11 @@ class Settings(BaseSettings):
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{key}: each needs a name of its own; more than one is {', '.join(twice)}")
         return self
+
+    @property
+    def proving(self) -> list[str]:
+        """The names of the destinations that are asked to prove that they keep a report."""
+        return [destination.name for destination in self.destinations if destination.confirm != "none"]
 
     @property
     def rules(self) -> Rules:

@@ -1,9 +1,10 @@
 """Examines an installation: settings, disk, database, clock, bundle, who is called; says what to do."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from ich_node.cli.check import Check
 from ich_node.cli.context import Given, now
+from ich_node.cli.destinations import examine_destination, examine_waiting
 from ich_node.errors import IchNodeError, UsageError
 from ich_node.intake.fetch import may_send
 from ich_node.network import echo
@@ -15,15 +16,6 @@ from ich_node.store.files import Archive
 
 # leases pass from one machine to another by the clock; the shortest sensible one is ten times this
 CLOCKS_MAY_DIFFER_S = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """What was looked at, whether it is well, and in words what was seen or what to do."""
-
-    subject: str
-    passed: bool
-    words: str
 
 
 def examine(given: Given, destination: str | None = None) -> list[Check]:
@@ -69,6 +61,8 @@ def _database_and_bundle(given: Given, settings: Settings) -> Iterator[Check]:
     yield Check(subject="database", passed=True, words=f"{engine}, schema up to date")
     yield _clock(database)
     yield _deliveries(database)
+    if settings.mode == "report":
+        yield from examine_waiting(database, settings, now=now())
     yield _bundle(database, settings)
     database.dispose()
 
@@ -139,7 +133,7 @@ def _destinations(settings: Settings, only: str | None) -> Iterator[Check]:
     for destination in settings.destinations:
         if only not in (None, destination.name):
             continue
-        yield _answering(f"destination {destination.name}", destination, settings)
+        yield from examine_destination(destination, settings)
 
 
 def check_sources(settings: Settings) -> Iterator[Check]:

@@ -87,12 +87,12 @@ def work(context: typer.Context) -> None:
 
 def deliver(context: typer.Context) -> None:
     """Send reports to the destinations (C-STORE SCU), one thread for each."""
-    from ich_node.delivery import send
+    from ich_node.delivery import serve
     from ich_node.log import configure
     from ich_node.serve import stop_on_signal
 
     configure("deliver")
-    send.run(given(context).settings(), stop_on_signal())
+    serve.run(given(context).settings(), stop_on_signal())
 
 
 def schedule(context: typer.Context) -> None:

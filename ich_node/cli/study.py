@@ -8,6 +8,7 @@ from typing import Any
 
 from pydicom import dcmread
 
+from ich_node.core.states import DeliveryState
 from ich_node.dicom.report_facts import read_back
 from ich_node.dicom.report_files import files_of
 from ich_node.errors import UsageError
@@ -69,11 +70,22 @@ def lines_of(told: Told) -> Iterator[str]:
         yield _words(
             f"  {item.kind}, revision {item.revision}, to {item.destination}: {item.state},",
             attempts,
+            _proof(item),
             item.last_error,
         )
     for line in told.history:
         detail = (f"{key}={value}" for key, value in (line.detail or {}).items() if value is not None)
         yield _words(f"  {line.at.astimezone():%Y-%m-%d %H:%M:%S} {line.event}", *detail)
+
+
+def _proof(item: Delivery) -> str | None:
+    """Since when a report waits, or that its destination has yet to prove that it keeps it; what is late."""
+    if item.state is DeliveryState.PENDING and item.queued_at is not None:
+        late = "" if item.alarmed_at is None else "LATE, "
+        return f"{late}waits since {item.queued_at.astimezone():%Y-%m-%d %H:%M:%S},"
+    if item.state is DeliveryState.SENT and item.confirm_by is not None:
+        return "waits for the proof that it is kept," if item.alarmed_at is None else "NOT CONFIRMED in time,"
+    return None
 
 
 def _finding(told: Told) -> Iterator[str]:

@@ -22,6 +22,22 @@ def next_attempt_at(
     """
     if attempts_made >= policy.attempts:
         return None
+    return now + pause(policy.first_s, policy.longest_s, doublings=attempts_made - 1, jitter=jitter)
+
+
+def pause(first_s: float, longest_s: float, *, doublings: int, jitter: float = 0.0) -> timedelta:
+    """How long to wait: `first_s`, doubled so often, at most `longest_s`, stretched by the jitter."""
     # the exponent is bounded: 2.0 ** 2000 would overflow
-    pause_s = min(policy.longest_s, policy.first_s * 2.0 ** min(attempts_made - 1, 32))
-    return now + timedelta(seconds=pause_s * (1 + jitter / 4))
+    pause_s = min(longest_s, first_s * 2.0 ** min(doublings, 32))
+    return timedelta(seconds=pause_s * (1 + jitter / 4))
+
+
+def look_again_at(*, since: datetime, limit_s: float, first_s: float, now: datetime) -> datetime | None:
+    """When to look next for what may come until `limit_s` after `since`; None: the time is over.
+
+    The pause grows with what has passed: what came within seconds is seen within seconds.
+    """
+    end, passed = since + timedelta(seconds=limit_s), now - since
+    if now >= end:
+        return None
+    return min(end, now + max(timedelta(seconds=first_s), passed / 4))

@@ -42,7 +42,7 @@ class DeliveryState(StrEnum):
     """Where one report for one destination stands."""
 
     PENDING = "pending"  # waits for its (next) attempt
-    SENT = "sent"  # the destination answered with success
+    SENT = "sent"  # the destination answered with success; proof that it keeps it may be asked for
     CONFIRMED = "confirmed"  # the destination proved that it keeps it
     FAILED = "failed"  # out of attempts, or refused for good; visible until somebody sends it again
 
@@ -54,6 +54,7 @@ class DeliveryEvent(StrEnum):
     POSTPONED = "postponed"
     GIVEN_UP = "given up"
     PROVEN = "proven"
+    MISSED = "missed"  # the destination took it and does not keep it
     SENT_AGAIN = "sent again"
 
 
@@ -63,6 +64,9 @@ DELIVERY_TRANSITIONS = {
     (DeliveryState.PENDING, DeliveryEvent.GIVEN_UP): DeliveryState.FAILED,
     (DeliveryState.PENDING, DeliveryEvent.SENT_AGAIN): DeliveryState.PENDING,
     (DeliveryState.SENT, DeliveryEvent.PROVEN): DeliveryState.CONFIRMED,
+    # missing there: sent again, the same bytes, or after so many times given up
+    (DeliveryState.SENT, DeliveryEvent.MISSED): DeliveryState.PENDING,
+    (DeliveryState.SENT, DeliveryEvent.GIVEN_UP): DeliveryState.FAILED,
     (DeliveryState.SENT, DeliveryEvent.SENT_AGAIN): DeliveryState.PENDING,
     (DeliveryState.CONFIRMED, DeliveryEvent.SENT_AGAIN): DeliveryState.PENDING,
     (DeliveryState.FAILED, DeliveryEvent.SENT_AGAIN): DeliveryState.PENDING,

@@ -2,96 +2,102 @@
 
 import os
 import random
-import socket
-import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.uid import ImplicitVRLittleEndian
+from pynetdicom import build_context
 from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
 
-from ich_node.core.retry import RetryPolicy, next_attempt_at
+from ich_node.core.retry import next_attempt_at
+from ich_node.delivery.images import IMAGES_AWAITED, waits_for_images
+from ich_node.delivery.reach import Sending, may_call, reached
+from ich_node.dicom.ladder import in_class, rungs
 from ich_node.dicom.part10 import split
 from ich_node.errors import (
     Collision,
     DatabaseAway,
     DeliveryFailed,
     DeliveryRefused,
+    DestinationAway,
     IchNodeError,
     LeaseLost,
 )
 from ich_node.log import logger
-from ich_node.network import adjust_pynetdicom, association_with, hold_reactor, report_contexts
-from ich_node.settings import Destination, Settings
-from ich_node.store.database import Database, await_current
+from ich_node.network import FIND, hold_reactor, report_contexts, within
+from ich_node.store.database import Database
 from ich_node.store.deliveries import (
     Parcel,
     claim_delivery,
-    end_deliveries_elsewhere,
     give_up_delivery,
     mark_sent,
     postpone_delivery,
+    put_back,
 )
 
 # success, and the warnings with which a peer keeps the object all the same (PS3.4 B.2.3)
 TAKEN = frozenset({0x0000, 0xB000, 0xB006, 0xB007})
 # SOP class not supported, data set does not match it: the same bytes get the same answer tomorrow
-REFUSED_FOR_GOOD = frozenset({0x0122, 0xA900})
-LOOK_EVERY_S = 0.5
-AFTER_ERROR_S = 5.0
-LOOK_FOR_STRAYS_EVERY_S = 60.0
-STRAY_AFTER = timedelta(days=1)
-NO_SUCH_DESTINATION = "the destination is no longer in the settings"
+SOP_CLASS_NOT_SUPPORTED = 0x0122
+REFUSED_FOR_GOOD = frozenset({SOP_CLASS_NOT_SUPPORTED, 0xA900})
 MOST_PER_ASSOCIATION = 50
-WAITS_PER_PARCEL = 6  # connect, negotiate, send, answer, release: each at most one timeout, and one to spare
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sending:
-    """How one destination is served; `now` tells the time."""
-
-    destination: Destination
-    policy: RetryPolicy
-    calling_ae_title: str
-    timeout_s: float
-    holder: str
-    now: Callable[[], datetime]
 
 
 def deliver_due(database: Database, sending: Sending) -> int:
     """Send what is due for one destination over one association; returns how many reports it took.
 
-    A database that is away (DatabaseAway, Collision) leaves the report pending: its lease ends and it is
-    sent again.
+    A destination that is away as a whole costs no report an attempt. A database that is away (DatabaseAway,
+    Collision) leaves the report pending: its lease ends and it is sent again.
     """
-    parcel = _claim(database, sending)
+    parcel = _claim(database, sending) if may_call(database, sending) else None
     if parcel is None:
         return 0
     taken = 0
-    with (
-        _failure_noted(parcel, database, sending),
-        association_with(
-            sending.destination,
-            report_contexts(),
-            calling_ae_title=sending.calling_ae_title,
-            timeout_s=sending.timeout_s,
-        ) as association,
-    ):
-        taken = _send_all(association, parcel, database, sending)
+    try:
+        with (
+            _failure_noted(parcel, database, sending),
+            reached(database, sending, _contexts(sending)) as association,
+        ):
+            taken = _send_all(association, parcel, database, sending)
+    except DestinationAway as error:
+        _put_back(parcel, str(error), database)
     return taken
 
 
-def send(association: Association, content: bytes) -> None:
+def _contexts(sending: Sending) -> list[PresentationContext]:
+    """What is proposed: a look for images goes over the same association, as some PACS allow but one."""
+    looking = [build_context(FIND)] if sending.destination.wait_for_images_s else []
+    return [*report_contexts(), *looking]
+
+
+def send(association: Association, content: bytes) -> tuple[str, str] | None:
     """Send one report as the bytes that it is; where the peer knows only Implicit VR, in that encoding.
 
-    Raises DeliveryFailed where another attempt may help, DeliveryRefused where none does.
+    An SR that it does not take goes out in another SOP class: returns that and the SOP Instance UID, else
+    None. Raises DeliveryFailed where another attempt may help, DeliveryRefused where none does.
     """
+    meta, _ = split(content)
+    offered = {str(context.abstract_syntax) for context in association.accepted_contexts}
+    classes = [sop_class for sop_class in rungs(meta.sop_class_uid) if sop_class in offered]
+    if not classes:
+        raise DeliveryRefused("the destination does not take objects of this SOP class")
+    for sop_class in classes:
+        as_own = sop_class == meta.sop_class_uid
+        body, instance_uid = (content, meta.sop_instance_uid) if as_own else in_class(content, sop_class)
+        status = _store(association, body)
+        if status != SOP_CLASS_NOT_SUPPORTED:
+            break
+    _judge(status)
+    return None if as_own else (sop_class, instance_uid)
+
+
+def _store(association: Association, content: bytes) -> int | None:
+    """Send one object; returns the status, None where none came."""
     meta, _ = split(content)
     agreed = {(cx.abstract_syntax, cx.transfer_syntax[0]) for cx in association.accepted_contexts}
     hold_reactor(association)
@@ -102,10 +108,11 @@ def send(association: Association, content: bytes) -> None:
         elif (meta.sop_class_uid, ImplicitVRLittleEndian) in agreed:
             response = association.send_c_store(dcmread(BytesIO(content)))
         else:
-            raise DeliveryRefused("the destination does not take objects of this SOP class")
+            raise DeliveryRefused("the destination does not take objects in a transfer syntax of ours")
     except RuntimeError as error:
         raise DeliveryFailed("the association ended before the object was sent") from error
-    _judge(response.get("Status"))
+    status: int | None = response.get("Status")
+    return status
 
 
 def _judge(status: int | None) -> None:
@@ -135,11 +142,20 @@ def _send_all(association: Association, first: Parcel, database: Database, sendi
     while parcel is not None:
         tried += 1
         with _failure_noted(parcel, database, sending):
-            send(association, parcel.content)
-            taken += _note_sent(parcel, database, sending)
+            taken += _send_one(association, parcel, database, sending)
         go_on = association.is_established and tried < MOST_PER_ASSOCIATION
         parcel = _claim(database, sending) if go_on else None
     return taken
+
+
+def _send_one(association: Association, parcel: Parcel, database: Database, sending: Sending) -> bool:
+    with within(association, sending.longest_call_s):
+        until = waits_for_images(association, parcel, database, sending)
+        if until is not None:
+            _put_back(parcel, IMAGES_AWAITED, database, until=until)
+            return False
+        sent_as = send(association, parcel.content)
+    return _note_sent(parcel, sent_as, database, sending)
 
 
 @contextmanager
@@ -147,7 +163,7 @@ def _failure_noted(parcel: Parcel, database: Database, sending: Sending) -> Iter
     """Count whatever goes wrong as a failed attempt, so that every delivery has an end."""
     try:
         yield
-    except (Collision, DatabaseAway):
+    except (Collision, DatabaseAway, DestinationAway):
         raise
     except Exception as error:  # noqa: BLE001  one report that breaks our own code must not be tried for ever
         _note_failure(parcel, error, database, sending)
@@ -166,15 +182,17 @@ def _claim_next(database: Database, sending: Sending) -> Parcel | None:
             connection,
             sending.destination.name,
             holder=sending.holder,
-            lease_s=sending.timeout_s * WAITS_PER_PARCEL,
+            lease_s=sending.longest_call_s + sending.timeout_s,
             now=sending.now(),
         )
 
 
-def _note_sent(parcel: Parcel, database: Database, sending: Sending) -> bool:
+def _note_sent(parcel: Parcel, sent_as: tuple[str, str] | None, database: Database, sending: Sending) -> bool:
+    now = sending.now()
+    first_look, by = _proof_wanted(sending, now)
     try:
         with database.transaction() as connection:
-            mark_sent(connection, parcel, now=sending.now())
+            mark_sent(connection, parcel, confirm_at=first_look, confirm_by=by, sent_as=sent_as, now=now)
     except LeaseLost:  # sent all the same; whoever holds it now sends the same bytes again
         logger().warning("delivery.lease_lost", delivery=parcel.delivery_id)
         return False
@@ -186,6 +204,22 @@ def _note_sent(parcel: Parcel, database: Database, sending: Sending) -> bool:
         attempt=parcel.attempts,
     )
     return True
+
+
+def _proof_wanted(sending: Sending, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """When to ask first whether it is kept, and until when the proof may take; None where none is wanted."""
+    if sending.destination.confirm == "none":
+        return None, None
+    policy = sending.confirming
+    return now + timedelta(seconds=policy.looks.first_s), now + timedelta(seconds=policy.within_s)
+
+
+def _put_back(parcel: Parcel, words: str, database: Database, *, until: datetime | None = None) -> None:
+    try:
+        with database.transaction() as connection:
+            put_back(connection, parcel, error=words, until=until)
+    except LeaseLost:
+        logger().warning("delivery.lease_lost", delivery=parcel.delivery_id)
 
 
 def _note_failure(parcel: Parcel, error: Exception, database: Database, sending: Sending) -> None:
@@ -214,70 +248,3 @@ def _note_failure(parcel: Parcel, error: Exception, database: Database, sending:
                 log.warning("delivery.postponed", next_in_s=round((until - now).total_seconds(), 1))
     except LeaseLost:
         log.warning("delivery.lease_lost")
-
-
-def run(settings: Settings, stop: threading.Event) -> None:
-    """Serve every destination in a thread of its own until `stop` is set; in quiet mode send nothing.
-
-    A database that is away is waited for. Raises UsageError where it is not of this version.
-    """
-    adjust_pynetdicom()
-    warnings.simplefilter("ignore")  # pydicom's would print values of the patient to standard error
-    database = Database(settings.database_url)
-    served = () if settings.mode == "quiet" else settings.destinations
-    threads = [
-        threading.Thread(target=_serve, args=(database, _sending(settings, destination), stop))
-        for destination in served
-    ]
-    if await_current(database, stop):
-        for thread in threads:
-            thread.start()
-        logger().info("deliver.started", mode=settings.mode, count=len(threads))
-        _end_strays(database, settings, stop)
-        for thread in threads:
-            thread.join()
-    database.dispose()
-    logger().info("deliver.stopped")
-
-
-def _end_strays(database: Database, settings: Settings, stop: threading.Event) -> None:
-    """Until `stop`: end what waits for destinations that nobody serves; it would hold its images for ever."""
-    names = [destination.name for destination in settings.destinations]
-    pause_s = 0.0
-    while not stop.wait(pause_s):
-        pause_s = LOOK_FOR_STRAYS_EVERY_S
-        try:
-            now = datetime.now(UTC)
-            with database.transaction() as connection:
-                count = end_deliveries_elsewhere(
-                    connection, names, older_than=now - STRAY_AFTER, error=NO_SUCH_DESTINATION, now=now
-                )
-        except (Collision, DatabaseAway) as error:
-            logger().error("database.away", error=str(error))
-            continue
-        if count:
-            logger().error("delivery.given_up", count=count, error=NO_SUCH_DESTINATION)
-
-
-def _sending(settings: Settings, destination: Destination) -> Sending:
-    facts = settings.delivery
-    return Sending(
-        destination=destination,
-        policy=RetryPolicy(attempts=facts.attempts, first_s=facts.retry_s, longest_s=facts.retry_max_s),
-        calling_ae_title=settings.receiver.ae_title,
-        timeout_s=facts.timeout_s,
-        holder=f"{socket.gethostname()}:{os.getpid()}:{destination.name}",
-        now=lambda: datetime.now(UTC),
-    )
-
-
-def _serve(database: Database, sending: Sending, stop: threading.Event) -> None:
-    pause_s = 0.0
-    while not stop.wait(pause_s):
-        try:
-            pause_s = 0.0 if deliver_due(database, sending) else LOOK_EVERY_S
-        except (Collision, DatabaseAway):
-            pause_s = AFTER_ERROR_S
-        except Exception as error:  # noqa: BLE001  # the destination's thread goes on, whatever one report does
-            logger().error("deliver.failed", destination=sending.destination.name, error=type(error).__name__)
-            pause_s = AFTER_ERROR_S

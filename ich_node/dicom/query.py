@@ -24,20 +24,22 @@ def study_query(accession_number: str) -> Dataset:
     )
 
 
-def series_query(study_uid: str) -> Dataset:
-    """Ask for all series of a study."""
+def series_query(study_uid: str, series_uid: str = "") -> Dataset:
+    """Ask for all series of a study, or for one."""
     return _identifier(
         "SERIES",
         StudyInstanceUID=study_uid,
-        SeriesInstanceUID="",
+        SeriesInstanceUID=series_uid,
         SeriesNumber=None,
         NumberOfSeriesRelatedInstances=None,
     )
 
 
-def image_query(study_uid: str, series_uid: str) -> Dataset:
-    """Ask for all images of a series."""
-    return _identifier("IMAGE", StudyInstanceUID=study_uid, SeriesInstanceUID=series_uid, SOPInstanceUID="")
+def image_query(study_uid: str, series_uid: str, sop_instance_uid: str = "") -> Dataset:
+    """Ask for all images of a series, or for one."""
+    return _identifier(
+        "IMAGE", StudyInstanceUID=study_uid, SeriesInstanceUID=series_uid, SOPInstanceUID=sop_instance_uid
+    )
 
 
 def study_identifier(study_uid: str) -> Dataset:

@@ -40,14 +40,14 @@ from ich_node.dicom.query import (
 )
 from ich_node.dicom.values import text
 from ich_node.errors import DeliveryFailed, DeliveryRefused, FetchFailed
-from ich_node.network import SUCCESS, association_with, hold_reactor, is_known, listens, own_address
-from ich_node.settings import Receiver, Sender, Source
+from ich_node.network import FIND, SUCCESS, association_with, hold_reactor, is_known, listens, own_address
+from ich_node.settings import Receiver, RemoteEntity, Sender, Source
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
 from ich_node.store.images import images_under
 
-# Study Root Query/Retrieve Information Model (PS3.4 C.6.2)
-FIND, MOVE = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.2"
+# Study Root Query/Retrieve Information Model - MOVE (PS3.4 C.6.2)
+MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 SOME_NOT_SENT = 0xB000  # the end, with failures or warnings
 MOVE_DESTINATION_UNKNOWN = 0xA801
 CANCELLED = 0xFE00
@@ -81,7 +81,7 @@ class Fetching:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def may_send(source: Source, senders: tuple[Sender, ...]) -> bool:
+def may_send(source: RemoteEntity, senders: tuple[Sender, ...]) -> bool:
     """Whether our receiver lets the PACS in, as far as its own title and host tell.
 
     Raises FetchFailed where the host name cannot be resolved.
@@ -89,7 +89,7 @@ def may_send(source: Source, senders: tuple[Sender, ...]) -> bool:
     return any(is_known(senders, source.ae_title, address) for address in addresses_of(source))
 
 
-def addresses_of(source: Source) -> list[str]:
+def addresses_of(source: RemoteEntity) -> list[str]:
     """The addresses of a PACS; raises FetchFailed where its host name cannot be resolved."""
     try:
         found = getaddrinfo(source.host, source.port)

@@ -16,8 +16,10 @@ from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.events import Event, EventHandlerType
 from pynetdicom.pdu_primitives import A_ASSOCIATE, A_P_ABORT, P_DATA
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler
 
+from ich_node.dicom.commitment import PUSH_MODEL
 from ich_node.dicom.part10 import DEFLATED_TRANSFER_SYNTAXES
 from ich_node.log import logger
 from ich_node.network import VERIFICATION, prepare_socket
@@ -150,6 +152,13 @@ class StrictNegotiation(ACSE):
         super().send_accept()
 
 
+def _commitment_context() -> PresentationContext:
+    """Storage Commitment with the roles turned round: the caller is the SCP that answers what we asked."""
+    context = build_context(PUSH_MODEL)
+    context.scu_role, context.scp_role = False, True
+    return context
+
+
 def _is_deflated(transfer_syntax: str) -> bool:
     return transfer_syntax in DEFLATED_TRANSFER_SYNTAXES
 
@@ -198,7 +207,7 @@ class Listener(AssociationServer):
             entity,
             address,
             entity.ae_title,
-            [build_context(VERIFICATION)],
+            [build_context(VERIFICATION), _commitment_context()],
             evt_handlers=handlers,
             request_handler=_Connection,
         )

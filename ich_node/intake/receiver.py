@@ -1,4 +1,7 @@
-"""The receiving process: C-ECHO and C-STORE SCP. Uses the network, the archive's folder and the database."""
+"""The receiving process: C-ECHO and C-STORE SCP; takes what PACS answer to Storage Commitment.
+
+Uses the network, the archive's folder and the database.
+"""
 
 import socket
 import threading
@@ -14,20 +17,22 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event, EventHandlerType
 
+from ich_node.dicom.commitment import PROCESSING_FAILURE, commitment_of
 from ich_node.errors import Collision, DatabaseAway, UsageError
 from ich_node.intake.accept import Answer, Peer, Received, accept, out_of_resources
 from ich_node.intake.adopt import reconcile
 from ich_node.intake.listener import BoundedMessages, Limits, Listener
 from ich_node.log import logger
-from ich_node.network import adjust_pynetdicom, application_entity, is_known
+from ich_node.network import SUCCESS, adjust_pynetdicom, application_entity, is_known
 from ich_node.settings import Settings
+from ich_node.store.confirmations import keep_commitment
 from ich_node.store.database import LOOK_AGAIN_S, SAY_EVERY, Database, require_current
 from ich_node.store.files import Archive
 from ich_node.store.quarantine import note_refused_caller
 from ich_node.store.studies import close_association, close_associations_of, open_association
 
 CALLING_AE_TITLE_NOT_RECOGNIZED, CALLED_AE_TITLE_NOT_RECOGNIZED = 3, 7  # PS3.8 9.3.4
-PROCESSING_FAILURE = 0x0110  # PS3.7 C
+INVALID_ARGUMENT_VALUE = 0x0115  # PS3.7 C
 TICK_S = 0.1
 PDU_WITHIN_S = 30.0
 DRAIN_S, DRAIN_IDLE_S = 10.0, 1.0  # at the end: for all associations, for one that is silent
@@ -83,6 +88,18 @@ class Reception:
         finally:
             with self._lock:
                 self._busy.discard(event.assoc)
+
+    def commit(self, event: Event) -> tuple[int, None]:
+        """Take an N-EVENT-REPORT: which reports of ours a destination keeps (PS3.4 J.3.3)."""
+        try:
+            commitment = commitment_of(event.event_information)
+            with self._database.transaction() as connection:
+                count = keep_commitment(connection, commitment, now=datetime.now(UTC))
+        except Exception as error:  # noqa: BLE001  # whatever the peer wrote, it hears that we did not take it
+            logger().error("commitment.failed", error=type(error).__name__)
+            return PROCESSING_FAILURE, None
+        logger().info("commitment.received", count=count, peer=str(event.assoc.requestor.ae_title).strip())
+        return (SUCCESS if count else INVALID_ARGUMENT_VALUE), None
 
     def is_busy(self, association: Association) -> bool:
         """Whether an instance of this association is being stored."""
@@ -235,7 +252,10 @@ def _listen(settings: Settings, reception: Reception) -> Listener:
         pdu_within_s=min(PDU_WITHIN_S, facts.idle_timeout_s),
     )
     address = (facts.host, facts.port)
-    handlers: list[EventHandlerType] = [(evt.EVT_C_STORE, reception.store)]
+    handlers: list[EventHandlerType] = [
+        (evt.EVT_C_STORE, reception.store),
+        (evt.EVT_N_EVENT_REPORT, reception.commit),
+    ]
     try:
         listener = Listener(entity, address, limits=limits, admission=reception.admit, handlers=handlers)
     except OSError as error:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, or
 from ich_node.core.states import DeliveryEvent, DeliveryState, next_delivery_state
 from ich_node.errors import LeaseLost
 from ich_node.store.history import append
-from ich_node.store.tables import deliveries, reports
+from ich_node.store.tables import deliveries, reports, studies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +18,12 @@ class Parcel:
 
     delivery_id: int
     study_id: int
+    study_uid: str
     destination: str
     sop_class_uid: str
     sop_instance_uid: str
     content: bytes
+    queued_at: datetime
     attempts: int
     holder: str
     token: int
@@ -40,6 +42,9 @@ class Delivery:
     next_attempt_at: datetime | None
     last_error: str | None
     sent_at: datetime | None
+    queued_at: datetime | None
+    confirm_by: datetime | None
+    alarmed_at: datetime | None
 
 
 def add_deliveries(
@@ -49,7 +54,11 @@ def add_deliveries(
     for destination in destinations:
         connection.execute(
             insert(deliveries).values(
-                report_id=report_id, destination=destination, state=DeliveryState.PENDING, next_attempt_at=now
+                report_id=report_id,
+                destination=destination,
+                state=DeliveryState.PENDING,
+                next_attempt_at=now,
+                queued_at=now,
             )
         )
 
@@ -77,18 +86,30 @@ def claim_delivery(
             lease_token=deliveries.c.lease_token + 1,
             attempts=deliveries.c.attempts + 1,
         )
-        .returning(deliveries.c.id, deliveries.c.report_id, deliveries.c.attempts, deliveries.c.lease_token)
+        .returning(
+            deliveries.c.id,
+            deliveries.c.report_id,
+            deliveries.c.attempts,
+            deliveries.c.lease_token,
+            deliveries.c.queued_at,
+        )
     ).one_or_none()
     if taken is None:
         return None
-    report = connection.execute(select(reports).where(reports.c.id == taken.report_id)).one()
+    report = connection.execute(
+        select(reports, studies.c.study_uid)
+        .join(studies, studies.c.id == reports.c.study_id)
+        .where(reports.c.id == taken.report_id)
+    ).one()
     return Parcel(
         delivery_id=taken.id,
         study_id=report.study_id,
+        study_uid=report.study_uid,
         destination=destination,
         sop_class_uid=report.sop_class_uid,
         sop_instance_uid=report.sop_instance_uid,
         content=report.content,
+        queued_at=taken.queued_at or report.created_at,  # null in rows of an older version
         attempts=taken.attempts,
         holder=holder,
         token=taken.lease_token,
@@ -122,11 +143,45 @@ def count_failed(connection: Connection) -> int:
     return int(connection.execute(failed).scalar_one())
 
 
-def mark_sent(connection: Connection, parcel: Parcel, *, now: datetime) -> None:
-    """The destination answered with success; raises LeaseLost where the row has passed on."""
-    state = next_delivery_state(DeliveryState.PENDING, DeliveryEvent.ACCEPTED)
-    _update_claimed(connection, parcel, state=state, sent_at=now, last_error=None, next_attempt_at=None)
+def mark_sent(
+    connection: Connection,
+    parcel: Parcel,
+    *,
+    confirm_at: datetime | None = None,
+    confirm_by: datetime | None = None,
+    sent_as: tuple[str, str] | None = None,
+    now: datetime,
+) -> None:
+    """The destination answered with success; where a proof is wanted it is asked for at `confirm_at`.
+
+    `sent_as` is the SOP class and instance that went out, where they are not the report's own.
+
+    Raises LeaseLost where the row has passed on.
+    """
+    _update_claimed(
+        connection,
+        parcel,
+        state=next_delivery_state(DeliveryState.PENDING, DeliveryEvent.ACCEPTED),
+        sent_at=now,
+        last_error=None,
+        next_attempt_at=None,
+        confirm_at=confirm_at,
+        confirm_by=confirm_by,
+        sent_class_uid=sent_as[0] if sent_as else None,
+        sent_instance_uid=sent_as[1] if sent_as else None,
+        looks=0,
+        alarmed_at=None,
+    )
     append(connection, parcel.study_id, "report.sent", now=now, destination=parcel.destination)
+
+
+def put_back(connection: Connection, parcel: Parcel, *, error: str, until: datetime | None = None) -> None:
+    """No attempt at this report was made; the next one is at `until`, else when the destination is back.
+
+    Raises LeaseLost where the row has passed on.
+    """
+    later = {} if until is None else {"next_attempt_at": until}
+    _update_claimed(connection, parcel, attempts=parcel.attempts - 1, last_error=error[:255], **later)
 
 
 def postpone_delivery(connection: Connection, parcel: Parcel, *, error: str, until: datetime) -> None:
@@ -243,6 +298,14 @@ def _queue_again(
             attempts=0,
             next_attempt_at=now,
             last_error=None,
+            queued_at=now,
+            confirm_at=None,
+            confirm_by=None,
+            confirmed_at=None,
+            alarmed_at=None,
+            resends=0,
+            # a pending one may be under way to its destination; of a sent one only a look is
+            **({} if state is DeliveryState.PENDING else {"lease_holder": None, "lease_until": None}),
         )
     )
 
@@ -260,6 +323,9 @@ def deliveries_of(connection: Connection, study_id: int) -> list[Delivery]:
             deliveries.c.next_attempt_at,
             deliveries.c.last_error,
             deliveries.c.sent_at,
+            deliveries.c.queued_at,
+            deliveries.c.confirm_by,
+            deliveries.c.alarmed_at,
         )
         .join(reports, reports.c.id == deliveries.c.report_id)
         .where(reports.c.study_id == study_id)

@@ -45,6 +45,18 @@ def add_readings(connection: Connection, new: Sequence[Reading]) -> None:
         connection.execute(insert(readings).values(vars(reading)))
 
 
+def series_read(connection: Connection, study_id: int) -> str | None:
+    """The series that the newest leading reading of a study judged, None where it judged none."""
+    newest = (
+        select(readings.c.series_uid)
+        .where(readings.c.study_id == study_id, readings.c.leading)
+        .order_by(readings.c.revision.desc(), readings.c.id.desc())
+        .limit(1)
+    )
+    found: str | None = connection.execute(newest).scalar()
+    return found
+
+
 def readings_of(connection: Connection, study_id: int, revision: int | None = None) -> list[Reading]:
     """The readings of a study (of one revision), the oldest first."""
     columns = [readings.c[name] for name in Reading.__dataclass_fields__]

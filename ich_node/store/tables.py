@@ -78,6 +78,7 @@ def _reference(table: str, *, nullable: bool = False) -> Column[int]:
         "reports": "report_id",
         "readings": "reading_id",
         "bundles": "bundle_id",
+        "deliveries": "delivery_id",
     }[table]
     return Column(name, ForeignKey(f"{table}.id"), nullable=nullable, index=True)
 
@@ -228,12 +229,47 @@ deliveries = Table(
     Column("next_attempt_at", UTCDateTime),
     Column("last_error", String(255)),
     Column("sent_at", UTCDateTime),
+    Column("queued_at", UTCDateTime),  # when it was last put into the outbox
+    Column("confirm_at", UTCDateTime),  # when to ask next whether it is kept; null: nothing to ask
+    Column("confirm_by", UTCDateTime),  # until when the proof may take; null: none is wanted
+    Column("confirmed_at", UTCDateTime),
+    # what went out where the destination does not take the report in its own SOP class; null: as it is
+    Column("sent_class_uid", UID),
+    Column("sent_instance_uid", UID),
+    Column("looks", Integer, nullable=False, default=0, server_default=text("0")),
+    Column("resends", Integer, nullable=False, default=0, server_default=text("0")),
+    Column("alarmed_at", UTCDateTime),  # when it was said to be late, or unproven for too long
     Column("lease_holder", String(255)),
     Column("lease_until", UTCDateTime),
     Column("lease_token", Integer, nullable=False, default=0),
     UniqueConstraint("report_id", "destination"),
     _one_of("state", DeliveryState),
     Index(None, "state", "destination", "next_attempt_at"),
+)
+
+commitments = Table(
+    "commitments",
+    metadata,
+    _id(),
+    _reference("deliveries"),
+    Column("transaction_uid", UID, nullable=False, index=True),
+    Column("asked_at", UTCDateTime, nullable=False),
+    Column("answered_at", UTCDateTime),
+    Column("kept", Boolean),
+    Column("reason", Integer),  # the Failure Reason where it is not kept (PS3.3 C.14)
+    Column("settled", Boolean, nullable=False, default=False),
+    UniqueConstraint("transaction_uid", "delivery_id"),
+)
+
+outages = Table(
+    "outages",
+    metadata,
+    _id(),
+    Column("destination", String(32), nullable=False, unique=True),
+    Column("failures", Integer, nullable=False),
+    Column("since", UTCDateTime, nullable=False),
+    Column("probe_at", UTCDateTime, nullable=False),
+    Column("error", String(255), nullable=False),
 )
 
 history = Table(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ich_node.core.retry import RetryPolicy, next_attempt_at
+from ich_node.core.retry import RetryPolicy, look_again_at, next_attempt_at
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 POLICY = RetryPolicy(attempts=5, first_s=10, longest_s=60)
@@ -34,3 +34,12 @@ def test_a_pause_is_never_negative_and_never_longer_than_a_quarter_above_the_lon
     assert (again is None) == (made >= attempts)
     if again is not None:
         assert timedelta(0) < again - NOON <= timedelta(seconds=900 * 1.25)
+
+
+def test_what_may_come_is_looked_for_less_and_less_often_until_its_time_is_over():
+    def after(seconds: float) -> float | None:
+        now = NOON + timedelta(seconds=seconds)
+        found = look_again_at(since=NOON, limit_s=600, first_s=5, now=now)
+        return None if found is None else (found - NOON).total_seconds()
+
+    assert [after(seconds) for seconds in (0, 40, 400, 599, 600)] == [5, 50, 500, 600, None]

@@ -15,7 +15,7 @@ from pydicom import dcmread
 from reception import Message
 
 from ich_node.core.states import DeliveryState
-from ich_node.delivery import send
+from ich_node.delivery import serve
 from ich_node.demo.node import free_port, write_settings
 from ich_node.demo.pacs import stand_in_pacs
 from ich_node.dicom.report import read_back
@@ -104,7 +104,7 @@ def test_a_worker_killed_at_any_stage_still_brings_one_report_each_time(house, d
     die_at = tmp_path / "die-at"
     destination = loaded.destinations[0]
     stop = threading.Event()
-    deliverer = threading.Thread(target=send.run, args=(loaded, stop))
+    deliverer = threading.Thread(target=serve.run, args=(loaded, stop))
     uids = {}
 
     with (

@@ -1,123 +1,58 @@
 """Delivery to peers that others made, and to peers that behave badly; on both databases where rows matter."""
 
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
-from io import BytesIO
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from outbox import (
+    NOW,
+    SC,
+    SR,
+    deliveries,
+    delivering,
+    peer,
+    put_into_outbox,
+    report,
+    sending,
+    storescp,
+)
 from peers import Dcmtk, PostgresServer
 from pydicom import dcmread
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE, _config, evt
-from reception import NODE, count, eventually, settings_for
+from pydicom.dataset import Dataset
+from pynetdicom import _config
+from reception import count, eventually, settings_for
 from sqlalchemy import text
 
-from ich_node.core.retry import RetryPolicy
 from ich_node.core.states import DeliveryState
-from ich_node.delivery.send import Sending, deliver_due, run
+from ich_node.delivery.confirm import confirm_due
+from ich_node.delivery.send import deliver_due
+from ich_node.delivery.serve import run
 from ich_node.demo.pacs import stand_in_pacs
 from ich_node.dicom.part10 import split
 from ich_node.errors import UsageError
-from ich_node.settings import Destination, Settings
+from ich_node.network import FIND
 from ich_node.store.database import Database
 from ich_node.store.deliveries import (
-    Delivery,
     add_deliveries,
     claim_delivery,
-    deliveries_of,
     has_delivery_everywhere,
     send_again,
 )
 from ich_node.store.images import kept_studies
 from ich_node.store.readings import Report, add_report
-from ich_node.store.studies import NewInstance, add_instance
 
-NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-SR, SC = "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.7"
-KINDS = {SR: "SR", SC: "SC"}
+ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
 
 
 @pytest.fixture(autouse=True)
 def _peers_negotiate_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_config, "UNRESTRICTED_STORAGE_SERVICE", False)
-
-
-def report(sop_class: str = SR, number: int = 1, size: int = 100) -> bytes:
-    """The smallest object that a peer takes for a report."""
-    dataset = Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, f"1.2.3.{number}"
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.3", "1.2.3.0"
-    dataset.PatientName, dataset.PatientID = "Doe^Jane", "P-4711"
-    dataset.Modality = KINDS[sop_class]
-    dataset.add_new(0x00420011, "OB", bytes(size))
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    file = BytesIO()
-    dataset.save_as(file, enforce_file_format=True)
-    return file.getvalue()
-
-
-def put_into_outbox(database: Database, *contents: bytes, destination: str = "pacs") -> int:
-    """A study whose reports wait for one destination; its number."""
-    with database.transaction() as connection:
-        study_id = add_instance(connection, _instance(), in_use=True, now=NOW)
-        for content in contents:
-            meta, _ = split(content)
-            added = add_report(
-                connection,
-                Report(
-                    kind=KINDS[meta.sop_class_uid],
-                    study_id=study_id,
-                    revision=1,
-                    sop_class_uid=meta.sop_class_uid,
-                    sop_instance_uid=meta.sop_instance_uid,
-                    series_uid="1.2.3.0",
-                    content=content,
-                    created_at=NOW,
-                ),
-            )
-            add_deliveries(connection, added, [destination], now=NOW)
-    return study_id
-
-
-def _instance() -> NewInstance:
-    return NewInstance(
-        study_uid="1.2.3",
-        series_uid="1.2.3.9",
-        sop_instance_uid="1.2.3.9.1",
-        sop_class_uid="1.2",
-        transfer_syntax_uid="1.2",
-        patient_id="P-4711",
-        accession_number="",
-        sha256="00",
-        bytes=1,
-        file="00",
-        association_id=None,
-    )
-
-
-def sending(port: int, *, attempts: int = 3, timeout_s: float = 5, now: datetime = NOW) -> Sending:
-    return Sending(
-        destination=Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=port),
-        policy=RetryPolicy(attempts=attempts, first_s=10, longest_s=60),
-        calling_ae_title=NODE,
-        timeout_s=timeout_s,
-        holder="tester",
-        now=lambda: now,
-    )
-
-
-def deliveries(database: Database, study_id: int) -> list[Delivery]:
-    with database.transaction() as connection:
-        return deliveries_of(connection, study_id)
 
 
 def test_reports_reach_the_stand_in_byte_for_byte_over_one_association(
@@ -135,23 +70,6 @@ def test_reports_reach_the_stand_in_byte_for_byte_over_one_association(
     assert sorted(received) == sorted(bytes(split(content)[1]) for content in contents)
     assert {one.state for one in deliveries(database, study_id)} == {DeliveryState.SENT}
     assert count(database, "history", "event = 'report.sent'") == 2
-
-
-@contextmanager
-def storescp(dcmtk: Dcmtk, folder: Path, port: int, *options: str) -> Iterator[None]:
-    folder.mkdir()
-    command = [dcmtk.storescp, "-aet", "PACS", "-od", str(folder), *options, str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            eventually(lambda: _listens(port))
-            yield
-        finally:
-            process.terminate()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.peer
@@ -216,19 +134,6 @@ def test_each_status_is_judged(sqlite_url: str, free_port: int, status: int, sta
     assert delivery.last_error is None or f"{status:04X}" in delivery.last_error
 
 
-@contextmanager
-def peer(port: int, classes: list[str], answer: Callable[[Any], int]) -> Iterator[AE]:
-    entity = AE(ae_title="PACS")
-    for sop_class in classes:
-        entity.add_supported_context(sop_class)
-    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, answer)])
-    try:
-        yield entity
-    finally:
-        assert server is not None
-        server.shutdown()
-
-
 def test_a_class_that_the_peer_does_not_take_ends_that_report_and_not_the_other(
     database: Database, free_port: int
 ) -> None:
@@ -239,6 +144,38 @@ def test_a_class_that_the_peer_does_not_take_ends_that_report_and_not_the_other(
 
     states = {one.kind: one.state for one in deliveries(database, study_id)}
     assert states == {"SR": DeliveryState.FAILED, "SC": DeliveryState.SENT}
+
+
+@pytest.mark.parametrize("refuses_by", ["context", "status"])
+def test_a_peer_that_refuses_the_report_s_class_gets_it_in_the_next_one_and_proves_that(
+    database: Database, free_port: int, refuses_by: str
+) -> None:
+    study_id = put_into_outbox(database, report(SR, 1))
+    got: list[Dataset] = []
+
+    def answer(event: Any) -> int:
+        if event.request.AffectedSOPClassUID == SR:
+            return 0x0122
+        got.append(event.dataset)
+        return 0
+
+    def listed(event: Any) -> Iterator[Any]:
+        found = Dataset()
+        found.QueryRetrieveLevel = "IMAGE"
+        found.SOPInstanceUID = got[0].SOPInstanceUID
+        yield 0xFF00, found
+
+    classes = [ENHANCED_SR, FIND] if refuses_by == "context" else [SR, ENHANCED_SR, FIND]
+    with peer(free_port, classes, answer, find=listed):
+        deliver_due(database, sending(free_port, confirm="find"))
+        ended = confirm_due(database, sending(free_port, confirm="find", now=NOW + timedelta(seconds=10)))
+
+    (one,) = got
+    assert one.SOPClassUID == ENHANCED_SR
+    assert one.SOPInstanceUID != "1.2.3.1"
+    assert one.PatientID == "P-4711"
+    assert ended == 1
+    assert deliveries(database, study_id)[0].state is DeliveryState.CONFIRMED
 
 
 def test_a_peer_that_takes_no_class_at_all_is_not_asked_again(sqlite_url: str, free_port: int) -> None:
@@ -253,18 +190,19 @@ def test_a_peer_that_takes_no_class_at_all_is_not_asked_again(sqlite_url: str, f
     assert delivery.state is DeliveryState.FAILED
 
 
-def test_a_peer_that_is_down_is_tried_later_and_at_last_given_up_visibly(
+def test_a_peer_that_takes_nothing_is_tried_later_and_at_last_given_up_visibly(
     database: Database, free_port: int
 ) -> None:
     study_id = put_into_outbox(database, report())
     pauses = []
 
-    for attempt in range(3):
-        now = NOW + timedelta(hours=attempt)
-        deliver_due(database, sending(free_port, attempts=3, now=now))
-        (delivery,) = deliveries(database, study_id)
-        if delivery.next_attempt_at:
-            pauses.append((delivery.next_attempt_at - now).total_seconds())
+    with peer(free_port, [SR], lambda _: 0xA700):
+        for attempt in range(3):
+            now = NOW + timedelta(hours=attempt)
+            deliver_due(database, sending(free_port, attempts=3, now=now))
+            (delivery,) = deliveries(database, study_id)
+            if delivery.next_attempt_at:
+                pauses.append((delivery.next_attempt_at - now).total_seconds())
 
     assert delivery.state is DeliveryState.FAILED
     assert delivery.attempts == 3
@@ -275,7 +213,8 @@ def test_a_peer_that_is_down_is_tried_later_and_at_last_given_up_visibly(
 
 def test_a_delivery_that_failed_can_be_sent_again(database: Database, tmp_path: Path, free_port: int) -> None:
     study_id = put_into_outbox(database, report())
-    deliver_due(database, sending(free_port, attempts=1))
+    with peer(free_port, [SR], lambda _: 0xA700):
+        deliver_due(database, sending(free_port, attempts=1))
     with database.transaction() as connection:
         queued = send_again(connection, study_id, destinations=["pacs"], now=NOW)
 
@@ -342,20 +281,6 @@ def test_what_waits_for_a_destination_that_the_settings_no_longer_name_ends_visi
     assert "no longer in the settings" in str(stands["former"].last_error)
     assert kept.undelivered == 2, "what ended without success is not delivered either"
     assert count(database, "history", "event = 'report.not_sent'") == 1
-
-
-@contextmanager
-def delivering(settings: Settings) -> Iterator[None]:
-    """The delivering process in a thread."""
-    stop = threading.Event()
-    process = threading.Thread(target=run, args=(settings, stop))
-    process.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        process.join(30)
-        assert not process.is_alive()
 
 
 def test_an_old_schema_is_said_in_words(tmp_path: Path, free_port: int) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from peers import PostgresServer
@@ -14,8 +15,9 @@ from ich_node.errors import Collision, DatabaseAway, SettingsError, UsageError
 from ich_node.settings import load
 from ich_node.store import tables
 from ich_node.store.database import Database, await_current, installation_uid, require_current
+from ich_node.store.deliveries import claim_delivery, deliveries_of
 from ich_node.store.history import append, history_of
-from ich_node.store.migration import migrate
+from ich_node.store.migration import alembic_config, migrate
 from ich_node.store.studies import find_study, open_association
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -31,6 +33,29 @@ def test_the_migrations_build_exactly_the_tables_of_the_code(database: Database)
         differences = compare_metadata(MigrationContext.configure(connection), tables.metadata)
 
     assert differences == []
+
+
+def test_reports_that_an_older_version_queued_are_delivered_after_the_migration(database: Database) -> None:
+    command.downgrade(alembic_config(database.url), "0002")
+    with database.engine.begin() as connection:
+        for statement in (
+            ADD_STUDY,
+            "insert into reports (id, study_id, revision, kind, sop_class_uid, sop_instance_uid, series_uid, "
+            "content, created_at) values (1, 1, 1, 'SR', '1.2', '1.2.3.1', '1.2.3.0', '', "
+            "'2026-11-24 12:00:00')",
+            "insert into deliveries (report_id, destination, state, attempts, next_attempt_at, lease_token) "
+            "values (1, 'pacs', 'pending', 2, '2026-11-24 12:00:00', 0)",
+        ):
+            connection.exec_driver_sql(statement)
+
+    migrate(database, new_uid="2.25.9", now=NOW)
+
+    with database.transaction() as connection:
+        parcel = claim_delivery(connection, "pacs", holder="x", lease_s=60, now=NOW)
+        (delivery,) = deliveries_of(connection, 1)
+    assert parcel is not None
+    assert (parcel.attempts, parcel.queued_at) == (3, NOW)
+    assert delivery.confirm_by is None, "no proof is asked for that nobody asked for when it was sent"
 
 
 def test_migrating_again_keeps_the_installation(database: Database) -> None:
