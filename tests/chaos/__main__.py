@@ -10,6 +10,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -35,6 +36,7 @@ THRESHOLDS = Thresholds(low=0.073, high=0.0765)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play all rounds; 0 where nothing is lost, doubled or stuck."""
     chosen = _parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # no process of the node is left behind
     folder = Path(tempfile.mkdtemp(prefix="ich-chaos-"))
     print(f"seed {chosen.seed}, {chosen.database}, in {folder}", flush=True)
     with _stage(folder, chosen.database) as stage:

@@ -48,6 +48,10 @@ class Node:
         """Bring the database up."""
         self._spawn("migrate").wait(STARTS_WITHIN_S)
 
+    def port_of(self, name: str) -> int:
+        """Where a receiver listens."""
+        return self._ports[name]
+
     def ports(self) -> Sequence[int]:
         """Where receivers should be listening."""
         with self._lock:
@@ -92,6 +96,11 @@ class Node:
             self._kill_decoder()
             return ()
         names = tuple(self._wanted) if target is Target.ALL else (COMMANDS[target],)
+        self.lose(*names)
+        return names
+
+    def lose(self, *names: str) -> None:
+        """Kill -9, and nobody starts it again."""
         with self._lock:
             running = [name for name in names if self._runs(name)]
             for name in running:  # first all, then none is left to notice another's death
@@ -99,7 +108,6 @@ class Node:
             for name in running:
                 self._processes[name].wait()
             self._wanted -= set(names)
-        return names
 
     def stop(self, *names: str) -> None:
         """End gracefully; without names everything."""
@@ -157,7 +165,7 @@ def _settings(storage: Path, database_url: str, pacs_port: int, bundle: Path, po
         "receiver.host": LOOPBACK,
         "receiver.port": port,
         "completion.quiet_s": 2,  # longer than a head waits that looks whole: it is read early
-        "completion.deadline_s": 60,
+        "completion.deadline_s": 600,  # never within a round: it would hide what waits for nothing
         "analysis.device": "cpu",
         "analysis.lease_s": 3,
         "analysis.retry_s": 0.5,

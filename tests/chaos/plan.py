@@ -59,10 +59,11 @@ class Trick(StrEnum):
     OLDER_DATABASE = "an older database"
     SECOND_RECEIVER = "a second receiver between rename and commit"
     ORPHANS = "two receivers after a death between rename and commit"
+    LOST_RECEIVER = "a second receiver dies for good"
 
 
-TRICKS = (Trick.OLDER_DATABASE, Trick.SECOND_RECEIVER, Trick.ORPHANS)
-TRICK_EVERY = 4  # rounds
+TRICKS = (Trick.SECOND_RECEIVER, Trick.OLDER_DATABASE, Trick.ORPHANS, Trick.LOST_RECEIVER)
+TRICK_EVERY = 3  # rounds
 LONGEST_DELAY_S, LONGEST_JITTER_S, LONGEST_DOWN_S = 2.0, 0.6, 0.8
 
 

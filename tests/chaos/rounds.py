@@ -1,5 +1,6 @@
 """Plays one round against the node: scanners send, processes die, and in the end everything must be there."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ FINAL_WITHIN_S = 120.0  # after the last kill
 GAP_WITHIN_S, GAP_S = 6.0, 1.2  # for a file without a row; long enough for a second receiver to look
 LOOK_S, SETTLE_EVERY_S = 0.03, 0.25
 _STATES = "select state, lease_holder from studies where study_uid in %s"
+_THROUGH = (
+    "select a.id from associations a join instances i on i.association_id = a.id "
+    "where a.closed_at is null and a.receiver in %s"
+)
 _REPORTS = "select r.id from reports r join studies s on s.id = r.study_id where s.study_uid in %s"
 
 
@@ -97,7 +102,7 @@ def _kill(node: Node, kill: Kill) -> None:
 
 @contextmanager
 def _tricked(stage: Stage, trick: Trick) -> Iterator[Callable[[], None]]:
-    """What a trick does before and after the senders and the kills; gives what it does once they send."""
+    """What a trick does before and after; gives what it does once the scanners send."""
     match trick:
         case Trick.NONE:
             yield lambda: None
@@ -107,6 +112,17 @@ def _tricked(stage: Stage, trick: Trick) -> Iterator[Callable[[], None]]:
         case Trick.SECOND_RECEIVER | Trick.ORPHANS:
             yield lambda: _start_second_in_the_gap(stage, dies=trick is Trick.ORPHANS)
             stage.node.stop(SECOND)
+        case Trick.LOST_RECEIVER:
+            stage.node.start(SECOND)
+            stage.node.await_receiver(SECOND)
+            yield lambda: _lose_second(stage)
+
+
+def _lose_second(stage: Stage) -> None:
+    """Kill the second receiver with studies half received, for good: as a host that burns."""
+    receiver = f"{socket.gethostname()}:{stage.node.port_of(SECOND)}"
+    _await(lambda: bool(stage.place.rows(_THROUGH, [receiver])))
+    stage.node.lose(SECOND)
 
 
 @contextmanager
