@@ -62,7 +62,7 @@ class Trick(StrEnum):
     LOST_RECEIVER = "a second receiver dies for good"
 
 
-TRICKS = (Trick.SECOND_RECEIVER, Trick.OLDER_DATABASE, Trick.ORPHANS, Trick.LOST_RECEIVER)
+TRICKS = (Trick.LOST_RECEIVER, Trick.OLDER_DATABASE, Trick.ORPHANS, Trick.SECOND_RECEIVER)
 TRICK_EVERY = 3  # rounds
 LONGEST_DELAY_S, LONGEST_JITTER_S, LONGEST_DOWN_S = 2.0, 0.6, 0.8
 
