@@ -1,6 +1,6 @@
 """Kill the node's processes at random moments, round after round, and count from outside what was lost.
 
-    make chaos ROUNDS=200 DATABASE=postgresql SEED=7
+    make chaos ROUNDS=200 DATABASE=postgresql ARGS="--seed 7"
 
 A line for each round; the last line of the output is JSON. Exit status 1 where anything was lost, doubled or
 stuck: the folder with the node's log is kept then, and studies are named by their number.

@@ -52,6 +52,17 @@ class Moment(StrEnum):
     SENDING = "sending"
 
 
+# when each has most to lose; half of the kills are then
+BUSY = {
+    Target.RECEIVER: Moment.RECEIVING,
+    Target.WORKER: Moment.INFERRING,
+    Target.DECODER: Moment.INFERRING,
+    Target.DELIVERER: Moment.SENDING,
+    Target.SCHEDULER: Moment.QUEUEING,
+    Target.ALL: Moment.INFERRING,
+}
+
+
 class Trick(StrEnum):
     """What else happens."""
 
@@ -130,13 +141,14 @@ def _kills(draw: random.Random) -> tuple[Kill, ...]:
     """One to three; in the order in which their moments come, and never one process twice."""
     targets = draw.sample(tuple(Target), draw.choice((1, 1, 2, 2, 3)))
     order = tuple(Moment)
-    moments = sorted((draw.choice(order) for _ in targets), key=order.index)
-    return tuple(
+    kills = (
         Kill(
             target=target,
-            moment=moment,
-            after_s=draw.uniform(0, LONGEST_JITTER_S),
+            moment=draw.choice((BUSY[target], draw.choice(order))),
+            # a small study is read in a third of a second
+            after_s=draw.choice((0.0, draw.uniform(0, 0.1), draw.uniform(0, LONGEST_JITTER_S))),
             down_s=draw.uniform(0, LONGEST_DOWN_S),
         )
-        for target, moment in zip(targets, moments, strict=True)
+        for target in targets
     )
+    return tuple(sorted(kills, key=lambda kill: order.index(kill.moment)))

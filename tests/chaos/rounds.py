@@ -147,8 +147,8 @@ def _older_database(stage: Stage) -> Iterator[None]:
 def _start_second_in_the_gap(stage: Stage, *, dies: bool) -> None:
     """Start a second receiver while the first has a file in place and its row not committed."""
     node = stage.node
-    before = _files(stage)
     with stage.place.held():
+        before = _files(stage)  # from here on no file gets its row
         _await(lambda: bool(_files(stage) - before), within_s=GAP_WITHIN_S)
         if dies:
             node.start(*node.kill(Target.RECEIVER))
