@@ -34,7 +34,7 @@ THRESHOLDS = Thresholds(low=0.073, high=0.0765)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Play all rounds; 0 where nothing is lost, doubled or stuck."""
+    """Play all rounds; 0 where something was acknowledged and nothing is lost, doubled or stuck."""
     chosen = _parse(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # no process of the node is left behind
     folder = Path(tempfile.mkdtemp(prefix="ich-chaos-"))
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shutil.rmtree(folder, ignore_errors=True)
     acknowledged = sum(len(study.acknowledged) for study in stage.sent)
     print(json.dumps({"rounds": chosen.rounds, "acknowledged": acknowledged, **found.counts()}))
-    return 1 if found else 0
+    return 1 if found or not acknowledged else 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -124,6 +124,8 @@ def _tell_outcomes(stage: Stage) -> None:
         "outcomes: "
         + ", ".join(f"{number} {outcome} {reason}".strip() for outcome, reason, number in counted)
     )
+    if stage.refused:
+        print(f"images that scanners tried for a minute to send, in vain: {stage.refused}")
     if stage.node.deaths:
         print(f"processes that died by themselves: {stage.node.deaths}")
 

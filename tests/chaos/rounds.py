@@ -30,12 +30,13 @@ _REPORTS = "select r.id from reports r join studies s on s.id = r.study_id where
 
 @dataclass(kw_only=True)
 class Stage:
-    """Who plays; `sent` is the log of all senders so far."""
+    """Who plays; `sent` is the log of all senders so far, `refused` counts what no patience could send."""
 
     node: Node
     place: Place
     pacs: StandInPacs
     sent: list[SentStudy] = field(default_factory=list)
+    refused: int = 0
 
     @property
     def images(self) -> Path:
@@ -64,6 +65,7 @@ def play(stage: Stage, round_: Round) -> Findings:
     last_kill_at = time.monotonic()
     sent = [sender.log() for sender in senders]
     stage.sent += sent
+    stage.refused += sum(sender.left() for sender in senders)
     return _settled(stage, sent, last_kill_at + FINAL_WITHIN_S)
 
 

@@ -37,6 +37,11 @@ class Sender:
         """Wait until it has sent all, or given up."""
         self._thread.join()
 
+    def left(self) -> int:
+        """How many images it could not send though it does not give up."""
+        images = sum(map(len, self._parts))
+        return 0 if self._study.way is Way.ONCE else images - len(self._acknowledged)
+
     def log(self) -> SentStudy:
         """What it knows by now."""
         return SentStudy(
