@@ -2,8 +2,9 @@
 
     make chaos ROUNDS=200 DATABASE=postgresql ARGS="--seed 7"
 
-A line for each round; the last line of the output is JSON. Exit status 1 where anything was lost, doubled or
-stuck: the folder with the node's log is kept then, and studies are named by their number.
+A line for each round; the last line of the output is JSON, after Ctrl-C too, at the end of the round. Exit
+status 1 where anything was lost, doubled or stuck: the folder with the node's log is kept then, and studies
+are named by their number.
 """
 
 import argparse
@@ -13,9 +14,13 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
+from itertools import takewhile
+from operator import or_
 from pathlib import Path
 
 from chaos.databases import Place, PostgresPlace, SqlitePlace
@@ -37,19 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Play all rounds; 0 where something was acknowledged and nothing is lost, doubled or stuck."""
     chosen = _parse(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # no process of the node is left behind
+    enough = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: enough.set())
     folder = Path(tempfile.mkdtemp(prefix="ich-chaos-"))
     print(f"seed {chosen.seed}, {chosen.database}, in {folder}", flush=True)
     with _stage(folder, chosen.database) as stage:
-        found = _play_all(stage, chosen.seed, chosen.rounds)
+        rounds = (plan(chosen.seed, number + 1) for number in range(chosen.rounds))
+        played = [_play(stage, drawn) for drawn in takewhile(lambda _: not enough.is_set(), rounds)]
         stage.node.stop()
-        found |= stage.look(stage.sent)
+        found = reduce(or_, played, stage.look(stage.sent))
         _tell_outcomes(stage)
     if found or chosen.keep:
         print("\n".join([*found.words(), f"kept: {folder}"]))
     else:
         shutil.rmtree(folder, ignore_errors=True)
     acknowledged = sum(len(study.acknowledged) for study in stage.sent)
-    print(json.dumps({"rounds": chosen.rounds, "acknowledged": acknowledged, **found.counts()}))
+    print(json.dumps({"rounds": len(played), "acknowledged": acknowledged, **found.counts()}))
     return 1 if found or not acknowledged else 0
 
 
@@ -94,14 +102,10 @@ def _place(folder: Path, database: str) -> Iterator[Place]:
             server.stop()
 
 
-def _play_all(stage: Stage, seed: int, rounds: int) -> Findings:
-    found = Findings()
-    for number in range(1, rounds + 1):
-        drawn = plan(seed, number)
-        started = time.monotonic()
-        of_round = play(stage, drawn)
-        found |= of_round
-        print(_line(drawn, time.monotonic() - started, of_round), flush=True)
+def _play(stage: Stage, drawn: Round) -> Findings:
+    started = time.monotonic()
+    found = play(stage, drawn)
+    print(_line(drawn, time.monotonic() - started, found), flush=True)
     return found
 
 

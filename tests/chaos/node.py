@@ -147,7 +147,11 @@ class Node:
         environment = self._environments[name if name in self._environments else "receive"]
         with self.log_file.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "ich_node", command], env=environment, stdout=log, stderr=log
+                [sys.executable, "-m", "ich_node", command],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C ends the rounds, not the node
             )
 
 

@@ -52,6 +52,16 @@ class Moment(StrEnum):
     SENDING = "sending"
 
 
+# how often each dies; a worker takes seconds to start again, all that time nothing else happens
+WEIGHTS = {
+    Target.RECEIVER: 3,
+    Target.WORKER: 2,
+    Target.DECODER: 2,
+    Target.DELIVERER: 3,
+    Target.SCHEDULER: 2,
+    Target.ALL: 1,
+}
+
 # when each has most to lose; half of the kills are then
 BUSY = {
     Target.RECEIVER: Moment.RECEIVING,
@@ -139,7 +149,8 @@ def _study(draw: random.Random, number: int) -> PlannedStudy:
 
 def _kills(draw: random.Random) -> tuple[Kill, ...]:
     """One to three; in the order in which their moments come, and never one process twice."""
-    targets = draw.sample(tuple(Target), draw.choice((1, 1, 2, 2, 3)))
+    drawn = draw.choices(tuple(WEIGHTS), weights=tuple(WEIGHTS.values()), k=draw.choice((1, 1, 2, 2, 3)))
+    targets = tuple(dict.fromkeys(drawn))
     order = tuple(Moment)
     kills = (
         Kill(
