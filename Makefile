@@ -5,8 +5,10 @@ INSTALLED := .venv/installed
 FUZZER := .venv/fuzzer-installed
 SECONDS ?= 600
 DATA ?= ../shared/data/dicom
+ROUNDS ?= 20
+DATABASE ?= sqlite
 
-.PHONY: help demo test check bench fuzz sweep clean
+.PHONY: help demo test check bench chaos fuzz sweep clean
 
 help: ## list the targets, a line each
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +34,9 @@ check: $(INSTALLED) ## format, lint, types and import rules
 
 bench: $(INSTALLED) ## speed against peers and limits measured in the same run; the last line is JSON
 	PYTHONPATH=tests $(BIN)/python -m benchmarks
+
+chaos: $(INSTALLED) ## kill -9 at random moments, ROUNDS=20, DATABASE=sqlite or postgresql; the last line is JSON
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m chaos --rounds $(ROUNDS) --database $(DATABASE) $(ARGS)
 
 $(FUZZER): $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt --editable '.[fuzz]'

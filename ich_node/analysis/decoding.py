@@ -8,6 +8,7 @@ import multiprocessing
 import resource
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -132,7 +133,12 @@ def _serve(pipe: Connection, memory_mb: int, look: LookAt) -> None:
     own = int(psutil.Process().memory_info().data)
     most = own + memory_mb * 1_000_000
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    pipe.send("ready")
+    with suppress(BrokenPipeError, ConnectionResetError):  # the parent was killed: nobody is left to tell
+        pipe.send("ready")
+        _answer(pipe, look)
+
+
+def _answer(pipe: Connection, look: LookAt) -> None:
     while True:
         try:
             members, paths, rules, trust_headers = pipe.recv()
@@ -145,6 +151,6 @@ def _serve(pipe: Connection, memory_mb: int, look: LookAt) -> None:
         except MemoryError:
             pipe.send((_TOO_LARGE, None))
         except (BrokenPipeError, ConnectionResetError):
-            return
+            raise
         except Exception as error:  # noqa: BLE001  printed by nobody: its words may name a patient
             pipe.send(_Fault(kind=type(error).__name__))

@@ -18,6 +18,7 @@ from ich_node.core.selection import Candidate, choose
 SETTLED_S = 1.0  # a series that has not grown for so long is looked at while others still come
 AGAIN_S = 10.0  # before a study is looked at early once more: slices that trickle in are not read one by one
 COMPARED_AFTER_S = 5.0  # without an image: a source asked sooner may still be receiving the study itself
+GONE_AFTER_S = 20.0  # without a sign of life of a receiver: what it held is held by nobody any more
 WHOLE_HEAD_MM = 100.0  # first to last center: from the skull's base to the vertex are 110 to 150 in adults
 
 

@@ -6,6 +6,7 @@ prints one JSON line with its port and runs until it is ended. Uses the network 
 """
 
 import argparse
+import hashlib
 import json
 import signal
 import sys
@@ -46,6 +47,7 @@ class Receipt:
     sop_class_uid: str
     sop_instance_uid: str
     bytes: int
+    sha256: str
     status: int
 
 
@@ -95,16 +97,17 @@ class StandInPacs:
         uid = str(request.AffectedSOPInstanceUID)
         if status == _SUCCESS:
             status = self.keep(uid, content)
-        self._note(event, request, len(content), status)
+        self._note(event, request, content, status)
         return status
 
-    def _note(self, event: Event, request: C_STORE, size: int, status: int) -> None:
+    def _note(self, event: Event, request: C_STORE, content: bytes, status: int) -> None:
         receipt = Receipt(
             at=datetime.now(UTC).isoformat(),
             calling_ae=str(event.assoc.requestor.ae_title),
             sop_class_uid=str(request.AffectedSOPClassUID),
             sop_instance_uid=str(request.AffectedSOPInstanceUID),
-            bytes=size,
+            bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
             status=status,
         )
         with self._lock, (self.folder / "log.jsonl").open("a") as log:

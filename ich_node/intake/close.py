@@ -13,7 +13,7 @@ def close_complete_studies(database: Database, *, now: datetime, quiet_s: float,
     """Queue every study whose senders are gone and silent, or whose deadline has passed; returns how many."""
     with database.transaction() as connection:
         closed = 0
-        for study_id, arrival in arrivals(connection):
+        for study_id, arrival in arrivals(connection, now=now):
             decision = decide(arrival, now=now, quiet_s=quiet_s, deadline_s=deadline_s)
             if decision is Completion.WAIT:
                 continue

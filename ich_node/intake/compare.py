@@ -40,7 +40,8 @@ class SourceWatch:
         if not self._sources:
             return 0
         with self._database.transaction() as connection:
-            waiting = uncompared_studies(connection, settled_since=now - timedelta(seconds=COMPARED_AFTER_S))
+            settled_since = now - timedelta(seconds=COMPARED_AFTER_S)
+            waiting = uncompared_studies(connection, settled_since=settled_since, now=now)
         return sum(self._compare(asked, now) for asked in waiting)
 
     def _compare(self, asked: Uncompared, now: datetime) -> bool:

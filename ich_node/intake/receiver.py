@@ -29,13 +29,19 @@ from ich_node.store.confirmations import keep_commitment
 from ich_node.store.database import LOOK_AGAIN_S, SAY_EVERY, Database, require_current
 from ich_node.store.files import Archive
 from ich_node.store.quarantine import note_refused_caller
-from ich_node.store.studies import close_association, close_associations_of, open_association
+from ich_node.store.studies import (
+    close_association,
+    close_associations_of,
+    keep_associations_open,
+    open_association,
+)
 
 CALLING_AE_TITLE_NOT_RECOGNIZED, CALLED_AE_TITLE_NOT_RECOGNIZED = 3, 7  # PS3.8 9.3.4
 INVALID_ARGUMENT_VALUE = 0x0115  # PS3.7 C
 TICK_S = 0.1
 PDU_WITHIN_S = 30.0
 DRAIN_S, DRAIN_IDLE_S = 10.0, 1.0  # at the end: for all associations, for one that is silent
+SEEN_EVERY_S = 5.0  # well within GONE_AFTER_S of core.completion
 RECONCILE_AGAIN_S = 30.0  # after an error
 
 
@@ -53,6 +59,7 @@ class Reception:
         self._busy: set[Association] = set()
         self._prepared = False
         self._attempts = 0
+        self._seen_at = 0.0
 
     def admit(self, called: str, calling: str, address: str) -> int | None:
         """Say why a caller is rejected, None for one that may come in; list the rejected for the admin."""
@@ -161,6 +168,19 @@ class Reception:
             with self._lock:
                 del self._open[association]
 
+    def keep_open(self) -> None:
+        """Say now and then that this receiver lives: what it holds counts as open only for so long."""
+        with self._lock:
+            holds = bool(self._open)
+        if not holds or time.monotonic() - self._seen_at < SEEN_EVERY_S:
+            return
+        try:
+            with self._database.transaction() as connection:
+                keep_associations_open(connection, self._name, now=datetime.now(UTC))
+        except (Collision, DatabaseAway):
+            return  # the next tick says it
+        self._seen_at = time.monotonic()
+
     def _association_id(self, association: Association, peer: Peer) -> int:
         """The row of this association, made at its first instance."""
         with self._lock:
@@ -217,6 +237,7 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
         reconciliation.start()
         while not stop.wait(TICK_S):
             reception.close_ended()
+            reception.keep_open()
     finally:
         listener.stop()
         _drain(listener, reception)

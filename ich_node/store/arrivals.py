@@ -4,23 +4,23 @@ A study read early stays in `receiving`: what arrives does not end that reading.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
 
-from ich_node.core.completion import Arrival, SourceSays
+from ich_node.core.completion import GONE_AFTER_S, Arrival, SourceSays
 from ich_node.core.states import StudyState
 from ich_node.store.history import append
 from ich_node.store.tables import associations, instances, studies
 from ich_node.vocabulary import Outcome
 
 
-def arrivals(connection: Connection) -> list[tuple[int, Arrival]]:
+def arrivals(connection: Connection, *, now: datetime) -> list[tuple[int, Arrival]]:
     """What is known of every study that is being received, for the decision whether it is whole."""
     open_per_study = (
         select(instances.c.study_id, func.count(func.distinct(associations.c.id)).label("open"))
         .join(associations, associations.c.id == instances.c.association_id)
-        .where(associations.c.closed_at.is_(None))
+        .where(_is_open(now))
         .group_by(instances.c.study_id)
         .subquery()
     )
@@ -49,6 +49,17 @@ def arrivals(connection: Connection) -> list[tuple[int, Arrival]]:
     ]
 
 
+def _is_open(now: datetime) -> ColumnElement[bool]:
+    """Whether a sender is connected, as far as a receiver says so that lives.
+
+    One that died for good, with its host or its container, closes nothing: its studies would wait for the
+    deadline.
+    """
+    alive_since = now - timedelta(seconds=GONE_AFTER_S)
+    alive = or_(associations.c.seen_at.is_(None), associations.c.seen_at >= alive_since)
+    return and_(associations.c.closed_at.is_(None), alive)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Uncompared:
     """A study that is being received, nobody sends of it any more, and no source was asked since."""
@@ -58,11 +69,11 @@ class Uncompared:
     last_instance_at: datetime
 
 
-def uncompared_studies(connection: Connection, *, settled_since: datetime) -> list[Uncompared]:
+def uncompared_studies(connection: Connection, *, settled_since: datetime, now: datetime) -> list[Uncompared]:
     """The studies to ask sources about, of which nothing came since then."""
     sending = (
         exists()
-        .where(associations.c.id == instances.c.association_id, associations.c.closed_at.is_(None))
+        .where(associations.c.id == instances.c.association_id, _is_open(now))
         .where(instances.c.study_id == studies.c.id)
     )
     statement = select(studies.c.id.label("study_id"), studies.c.study_uid, studies.c.last_instance_at).where(

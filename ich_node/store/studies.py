@@ -87,11 +87,17 @@ def open_association(
 ) -> int:
     """Note that an association has begun; returns its number."""
     statement = insert(associations).values(
-        receiver=receiver, calling_ae_title=calling_ae_title, address=address, opened_at=now
+        receiver=receiver, calling_ae_title=calling_ae_title, address=address, opened_at=now, seen_at=now
     )
     key = connection.execute(statement).inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def keep_associations_open(connection: Connection, receiver: str, *, now: datetime) -> None:
+    """Note that a receiver lives and holds the associations that it did not close."""
+    held = and_(associations.c.receiver == receiver, associations.c.closed_at.is_(None))
+    connection.execute(update(associations).where(held).values(seen_at=now))
 
 
 def close_association(connection: Connection, association_id: int, *, now: datetime) -> None:

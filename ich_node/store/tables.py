@@ -103,6 +103,7 @@ associations = Table(
     Column("address", String(64), nullable=False),
     Column("opened_at", UTCDateTime, nullable=False),
     Column("closed_at", UTCDateTime),
+    Column("seen_at", UTCDateTime),  # when its receiver last said that it holds it; none: an older version's
     Index(None, "closed_at"),
 )
 

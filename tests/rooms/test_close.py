@@ -19,6 +19,7 @@ from ich_node.store.studies import (
     close_association,
     close_associations_of,
     find_study,
+    keep_associations_open,
     mark_ready,
     open_association,
 )
@@ -43,6 +44,11 @@ def association(database: Database) -> int:
         )
 
 
+def still_there(database: Database, seconds: float) -> None:
+    with database.transaction() as connection:
+        keep_associations_open(connection, "here:104", now=at(seconds))
+
+
 def arrive(database: Database, archive: Archive, number: int, seconds: float, sender: int | None) -> None:
     received = Message.of(SERIES[number]).received(sender)
     assert accept(received, database=database, archive=archive, now=at(seconds)).status == 0
@@ -65,6 +71,7 @@ def test_silence_alone_does_not_close_a_study_while_its_sender_is_connected(
     sender = association(database)
     arrive(database, archive, 0, 0, sender)
 
+    still_there(database, 99)
     while_open = close(database, 100)
     with database.transaction() as connection:
         close_association(connection, sender, now=at(101))
@@ -72,6 +79,16 @@ def test_silence_alone_does_not_close_a_study_while_its_sender_is_connected(
 
     assert (while_open, after) == (0, 1)
     assert study(database).state is StudyState.READY
+
+
+def test_a_study_does_not_wait_for_the_deadline_where_its_receiver_is_gone_for_good(
+    database: Database, archive: Archive
+) -> None:
+    sender = association(database)
+    arrive(database, archive, 0, 0, sender)
+    still_there(database, 20)
+
+    assert [close(database, 39), close(database, 41)] == [0, 1]
 
 
 def test_the_quiet_time_runs_from_the_last_instance_of_any_association(
@@ -126,7 +143,7 @@ def test_a_slice_that_comes_between_the_decision_and_the_mark_keeps_the_study_op
 ) -> None:
     arrive(database, archive, 0, 0, None)
     with database.transaction() as connection:
-        ((study_id, seen),) = arrivals(connection)
+        ((study_id, seen),) = arrivals(connection, now=at(40))
     arrive(database, archive, 1, 31, None)
 
     with database.transaction() as connection:

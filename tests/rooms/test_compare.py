@@ -118,7 +118,7 @@ def test_while_the_sender_is_there_nobody_is_asked(waiting):
             )
         there.arrive(IMAGES, 0, sender)
 
-        assert there.asks(100) == 0
+        assert there.asks(15) == 0
 
 
 def test_a_pacs_that_does_not_know_the_study_changes_nothing(waiting):

@@ -12,7 +12,7 @@ import pytest
 from builders import ct_series, write_files
 
 from ich_node.analysis.choose import choose_series, look_at
-from ich_node.analysis.decoding import DecodingChild
+from ich_node.analysis.decoding import DecodingChild, _serve
 from ich_node.analysis.files import read_headers
 from ich_node.core.grounds import Rules
 from ich_node.core.selection import Look
@@ -139,6 +139,19 @@ def test_the_child_ends_with_its_parent_and_not_before(tmp_path):
 
     assert (look.holds_brain, same) == (True, True)
     assert not process.is_running()
+
+
+def test_a_child_whose_parent_is_killed_while_it_starts_ends_without_a_word(capfd):
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    ours.close()
+
+    child = spawn.Process(target=_serve, args=(theirs, 700, look_at))
+    child.start()
+    child.join(60)
+
+    assert child.exitcode == 0
+    assert capfd.readouterr().err == ""
 
 
 def test_beside_a_series_that_cannot_be_decoded_another_is_read(tmp_path):

@@ -18,7 +18,7 @@ from ich_node.intake.close import close_complete_studies
 from ich_node.intake.early import EarlyWatch
 from ich_node.store.claims import claim_early
 from ich_node.store.history import history_of
-from ich_node.store.studies import open_association
+from ich_node.store.studies import keep_associations_open, open_association
 from ich_node.worker import Stopping, work_once
 from model.manifest import Thresholds
 
@@ -41,6 +41,7 @@ class Arriving(Room):
             self.sender = open_association(
                 connection, receiver="r", calling_ae_title="CT1", address="::1", now=START
             )
+            keep_associations_open(connection, "r", now=START + timedelta(hours=1))  # through a whole test
 
     def arrive(self, images, seconds):
         for image in images:

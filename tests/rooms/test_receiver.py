@@ -33,6 +33,7 @@ from reception import (
 )
 
 from ich_node.dicom.part10 import split
+from ich_node.intake import receiver
 from ich_node.store.database import Database
 from ich_node.store.files import name_of
 from ich_node.store.quarantine import list_refused_callers
@@ -281,6 +282,28 @@ def test_a_data_set_over_the_limit_ends_its_association_only(
 
     assert "Status" not in cut
     assert stored.Status == 0x0000
+
+
+def test_a_receiver_says_again_and_again_that_it_holds_an_association(
+    sqlite_url: str, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver, "SEEN_EVERY_S", 0.1)
+    database = Database(sqlite_url)
+    path = tmp_path / "one.dcm"
+    path.write_bytes(small()[0].file())
+
+    def _seen() -> object:
+        with database.engine.connect() as connection:
+            return connection.exec_driver_sql("select seen_at from associations").scalar_one()
+
+    with receiving(settings_for(tmp_path, sqlite_url, free_port)):
+        sending = associate(free_port, [(CT, [EXPLICIT])])
+        sending.send_c_store(path)
+        first = _seen()
+        eventually(lambda: _seen() != first)
+        sending.release()
+
+    database.dispose()
 
 
 def test_the_row_of_an_association_is_closed_when_the_peer_aborts_or_vanishes(
