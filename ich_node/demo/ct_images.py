@@ -1,6 +1,5 @@
 """CT Image Storage data sets as a scanner writes them (PS3.3 A.3), from HU. Pure functions."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -8,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+
+from ich_node.dicom.uids import uid_from
 
 Point = tuple[float, float, float]
 
@@ -59,8 +60,7 @@ class Series:
 
 def derived_uid(*parts: object) -> str:
     """Derive a UID from the parts: the same parts give the same UID (PS3.5 B.2, a UUID under 2.25)."""
-    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
-    return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+    return uid_from("\x1f".join(map(str, parts)))
 
 
 def made_up_patient(seed: int) -> Patient:

@@ -1,11 +1,12 @@
 """The same report as an object of another SOP class, for destinations that do not take the first one."""
 
-import hashlib
 from io import BytesIO
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
+
+from ich_node.dicom.uids import uid_from
 
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
 # the tree that we write is valid in each; the later ones are for a destination that takes nothing before
@@ -39,7 +40,5 @@ def in_class(content: bytes, sop_class_uid: str) -> tuple[bytes, str]:
 
 
 def _turn(item: Dataset, sop_class_uid: str, class_keyword: str, instance_keyword: str) -> None:
-    identity = f"{item[instance_keyword].value}|{sop_class_uid}"
-    digest = hashlib.sha256(identity.encode()).digest()
     setattr(item, class_keyword, sop_class_uid)
-    setattr(item, instance_keyword, f"2.25.{int.from_bytes(digest[:16], 'big')}")
+    setattr(item, instance_keyword, uid_from(str(item[instance_keyword].value), sop_class_uid))

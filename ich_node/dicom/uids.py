@@ -6,10 +6,14 @@ import hashlib
 def derive(
     installation_uid: str, study_uid: str, series_uid: str, bundle_sha256: str, *, kind: str, revision: int
 ) -> str:
-    """Derive a UID below 2.25 from the first 128 bits of a SHA-256 over all arguments (PS3.5 B.2).
+    """Derive the UID of one object of a reading from all arguments; `kind` tells its objects apart."""
+    return uid_from(installation_uid, study_uid, series_uid, bundle_sha256, kind, str(revision))
 
-    At most 44 characters, so it always fits VR UI. `kind` tells the objects of one reading apart.
+
+def uid_from(*words: str) -> str:
+    """Derive a UID below 2.25 from the first 128 bits of a SHA-256 over all words (PS3.5 B.2).
+
+    At most 44 characters, so it always fits VR UI.
     """
-    identity = "|".join((installation_uid, study_uid, series_uid, bundle_sha256, kind, str(revision)))
-    digest = hashlib.sha256(identity.encode()).digest()
+    digest = hashlib.sha256("|".join(words).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
