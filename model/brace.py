@@ -110,12 +110,12 @@ def _away_from(body: Mask, picture: Picture, side: int) -> Mask:
     away = _separate(distance, hard)
     shells = _long_and_thin(outside & hard & ~away, SHELL * scale, THIN * scale)
     away |= (grow(shells, HALO) if shells.any() else shells) & outside
-    if _hard_arms((distance > FAR) & ~away, hard, scale).any():
+    if _long_and_thin((distance > FAR) & ~away, LONG * scale, THIN * scale, hard).any():
         # of a brace that touches, or of a face, which has more gaps than bone
         from_face = np.zeros_like(distance)
         from_face[rows, columns] = _outside_hull(_solid(body | (outside & ~away)), rows, columns) / scale
         pieces, _ = ndimage.label((from_face > 0) & ~away, EIGHT_NEIGHBORS)
-        arms = _hard_arms((from_face > FAR) & ~away, hard, scale)
+        arms = _long_and_thin((from_face > FAR) & ~away, LONG * scale, THIN * scale, hard)
         away |= _touching(pieces, arms)[pieces] & (from_face > APART)
     return away | (outside & _going_on(away, outside & (picture > BRIGHT), scale))
 
@@ -128,18 +128,6 @@ def _separate(distance: NDArray[np.float32], hard: Mask) -> Mask:
     foreign[0] = False
     separate: Mask = foreign[pieces]
     return separate
-
-
-def _hard_arms(mask: Mask, hard: Mask, scale: float) -> Mask:
-    """Return the long and thin pieces of a mask that are hard."""
-    arms = _long_and_thin(mask, LONG * scale, THIN * scale)
-    if not arms.any():
-        return arms
-    pieces, _ = ndimage.label(arms, EIGHT_NEIGHBORS)
-    chosen = _hard_enough(pieces, hard)
-    chosen[0] = False
-    found: Mask = chosen[pieces]
-    return found
 
 
 def _hard_enough(pieces: NDArray[np.int32], hard: Mask) -> Mask:
@@ -174,8 +162,8 @@ def _solid(mask: Mask) -> Mask:
     return grow(shrink(grow(mask, GAP), GAP + THIN_FACE), THIN_FACE)
 
 
-def _long_and_thin(mask: Mask, length: float, radius: float) -> Mask:
-    """Return the pieces of a mask that are longer, and nowhere thicker."""
+def _long_and_thin(mask: Mask, length: float, radius: float, hard: Mask | None = None) -> Mask:
+    """Return the pieces of a mask that are longer, nowhere thicker and, where it is asked for, hard."""
     spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (0, 1)]
     if max(span[-1] + 1 - span[0] if len(span) else 0 for span in spans) <= length:
         return np.zeros_like(mask)
@@ -184,6 +172,8 @@ def _long_and_thin(mask: Mask, length: float, radius: float) -> Mask:
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
         if max(s.stop - s.start for s in box) > length:
             chosen[number] = not shrink(pieces[box] == number, radius).any()
+    if hard is not None and chosen.any():
+        chosen &= _hard_enough(pieces, hard)
     arms: Mask = chosen[pieces]
     return arms
 

@@ -62,6 +62,11 @@ def status(message: Message, database: Database, archive: Archive, now: datetime
     return accept(message.received(), database=database, archive=archive, now=now).status
 
 
+def finish_all(database: Database) -> None:
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("update studies set state = 'finished', outcome = 'negative'")
+
+
 def images_in(archive: Archive) -> list[str]:
     return [
         name for names in archive.sweep(written_before=datetime.max.replace(tzinfo=UTC)) for name in names
@@ -168,8 +173,7 @@ def test_a_mended_header_reopens_a_finished_study_as_a_new_revision(
 ) -> None:
     original = image()
     status(Message.of(original), database, archive)
-    with database.engine.begin() as connection:
-        connection.exec_driver_sql("update studies set state = 'finished', outcome = 'negative'")
+    finish_all(database)
 
     status(mended(original, StudyDescription="mended"), database, archive)
 
@@ -196,8 +200,7 @@ def test_a_report_of_ours_that_comes_back_is_kept_and_changes_nothing_about_its_
 ) -> None:
     original = image()
     status(Message.of(original), database, archive)
-    with database.engine.begin() as connection:
-        connection.exec_driver_sql("update studies set state = 'finished', outcome = 'negative'")
+    finish_all(database)
     with database.transaction() as connection:
         before = find_study(connection, original.StudyInstanceUID)
 
@@ -216,8 +219,7 @@ def test_an_image_that_names_us_as_its_maker_reopens_its_study_as_any_image_does
 ) -> None:
     original = image()
     status(Message.of(original), database, archive)
-    with database.engine.begin() as connection:
-        connection.exec_driver_sql("update studies set state = 'finished', outcome = 'negative'")
+    finish_all(database)
 
     status(mended(original, Manufacturer=MANUFACTURER, SOPInstanceUID="2.25.80"), database, archive)
 
@@ -314,8 +316,7 @@ def test_the_same_image_in_another_transfer_syntax_is_kept_and_changes_nothing(
 ) -> None:
     original = image()
     status(Message.of(original), database, archive)
-    with database.engine.begin() as connection:
-        connection.exec_driver_sql("update studies set state = 'finished', outcome = 'negative'")
+    finish_all(database)
 
     answers = [status(encoded_anew(original), database, archive) for _ in range(2)]
 
@@ -540,8 +541,7 @@ def test_slices_of_a_finished_study_that_come_at_once_open_one_revision(
 ) -> None:
     first, *late = ct_series(slices=7, rows=16, columns=16)
     status(Message.of(first), database, archive)
-    with database.engine.begin() as connection:
-        connection.exec_driver_sql("update studies set state = 'finished', outcome = 'negative'")
+    finish_all(database)
 
     _at_once([Message.of(dataset) for dataset in late], database, archive)
 
