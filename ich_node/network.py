@@ -26,7 +26,7 @@ from ich_node.dicom.ladder import LADDER
 from ich_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from ich_node.dicom.query import PENDING
 from ich_node.errors import DeliveryFailed, DeliveryRefused, DestinationAway, FetchFailed
-from ich_node.settings import RemoteEntity, Sender
+from ich_node.settings.sections import RemoteEntity, Sender
 
 VERIFICATION = "1.2.840.10008.1.1"
 # Study Root Query/Retrieve Information Model - FIND (PS3.4 C.6.2)

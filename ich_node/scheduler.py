@@ -13,7 +13,7 @@ from ich_node.intake.early import EarlyWatch
 from ich_node.intake.forget import forget_old_images
 from ich_node.log import logger
 from ich_node.retraining.run import run_requested
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.database import Database, await_current
 from ich_node.store.files import Archive
 

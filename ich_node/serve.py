@@ -11,7 +11,7 @@ from time import monotonic
 from types import FrameType
 
 from ich_node.log import logger
-from ich_node.settings import environment_for_children
+from ich_node.settings.tree import environment_for_children
 
 PROCESSES = ("receive", "work", "deliver", "schedule")
 CALM_S = 60.0  # a process that lived this long starts again at once

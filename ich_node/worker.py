@@ -19,7 +19,7 @@ from ich_node.analysis.stopwatch import Stopwatch, nowhere
 from ich_node.core.retry import RetryPolicy, next_attempt_at
 from ich_node.errors import Collision, DatabaseAway, LeaseLost, UsageError
 from ich_node.log import logger
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.bundles import serving
 from ich_node.store.claims import (
     Claim,

@@ -12,7 +12,7 @@ from builders import ct_series
 from pydicom.dataset import Dataset
 
 from ich_node.core.consensus import Opinion, Presence
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.claims import claim_study, finish_study
 from ich_node.store.database import Database
 from ich_node.store.files import Archive, name_of

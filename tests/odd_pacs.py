@@ -14,7 +14,7 @@ from reception import settings_for
 from ich_node.dicom.query import PENDING
 from ich_node.intake.fetch import MOVE
 from ich_node.network import FIND, VERIFICATION
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.database import Database
 
 PACS = "ORTHANC"

@@ -20,7 +20,8 @@ from ich_node.core.retry import RetryPolicy
 from ich_node.delivery.reach import Sending
 from ich_node.delivery.serve import run
 from ich_node.dicom.part10 import split
-from ich_node.settings import Destination, Settings
+from ich_node.settings.sections import Destination
+from ich_node.settings.tree import Settings
 from ich_node.store.database import Database
 from ich_node.store.deliveries import Delivery, add_deliveries, deliveries_of
 from ich_node.store.readings import Report, add_report

@@ -23,7 +23,7 @@ from ich_node.dicom.part10 import FileMeta, encode_file_meta
 from ich_node.intake.accept import Peer, Received
 from ich_node.intake.receiver import run
 from ich_node.network import application_entity
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
 
@@ -76,7 +76,7 @@ import sys, json
 from ich_node.intake.receiver import run
 from ich_node.log import configure
 from ich_node.serve import stop_on_signal
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 configure("receive")
 run(Settings(**json.loads(sys.argv[1])), stop_on_signal(), ready=lambda port: print(port, flush=True))
 """

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.bundles import ServingBundle
 from ich_node.store.readings import Report
 from ich_node.store.studies import StoredInstance, Study

@@ -10,7 +10,7 @@ from ich_node import vocabulary
 from ich_node.cli import ask, fetch, learn, operate
 from ich_node.cli.context import Given
 from ich_node.errors import IchNodeError, SettingsError, UsageError
-from ich_node.settings import FILE_VARIABLE
+from ich_node.settings.tree import FILE_VARIABLE
 
 app = typer.Typer(
     name="ich-node",

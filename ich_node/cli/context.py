@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from ich_node import settings
 from ich_node.errors import UsageError
-from ich_node.settings import Settings
+from ich_node.settings.tree import FILE_VARIABLE, Settings, load
 
 if TYPE_CHECKING:
     from ich_node.store.database import Database
@@ -26,7 +25,7 @@ class Given:
 
     def settings(self) -> Settings:
         """Read the settings; raises SettingsError that names every problem."""
-        return settings.load(self.settings_file)
+        return load(self.settings_file)
 
     def database(self) -> "Database":
         """Open the database of these settings; raises UsageError unless its schema is the newest.
@@ -41,7 +40,7 @@ class Given:
             if not file.exists():
                 raise UsageError(
                     f"no settings were named, and there is no {file}: use `ich-node --settings FILE ...` "
-                    f"or set {settings.FILE_VARIABLE}"
+                    f"or set {FILE_VARIABLE}"
                 )
         database = Database(known.database_url)
         require_current(database)

@@ -11,7 +11,8 @@ from ich_node.dicom.ladder import LADDER
 from ich_node.errors import FetchFailed
 from ich_node.intake.fetch import may_send
 from ich_node.network import SECONDARY_CAPTURE
-from ich_node.settings import Destination, Settings
+from ich_node.settings.sections import Destination
+from ich_node.settings.tree import Settings
 from ich_node.store.alarms import count_unproven, waiting
 from ich_node.store.database import Database
 from ich_node.store.outages import list_outages

@@ -8,7 +8,8 @@ from ich_node.cli.destinations import examine_destination, examine_waiting
 from ich_node.errors import IchNodeError, UsageError
 from ich_node.intake.fetch import may_send
 from ich_node.network import echo
-from ich_node.settings import RemoteEntity, Settings
+from ich_node.settings.sections import RemoteEntity
+from ich_node.settings.tree import Settings
 from ich_node.store.clock import newest_event_at, server_time
 from ich_node.store.database import Database
 from ich_node.store.deliveries import count_failed

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ich_node.cli.context import console, given, now, say
 from ich_node.errors import IchNodeError, UsageError
-from ich_node.settings import Settings, Source
+from ich_node.settings.sections import Source
+from ich_node.settings.tree import Settings
 
 if TYPE_CHECKING:
     from ich_node.core.retrieval import Fetched, StudyThere, SubOperations

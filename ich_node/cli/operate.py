@@ -129,7 +129,7 @@ def show_settings(
     ] = False,
 ) -> None:
     """Print the settings in force, or an example file that names every setting with unit and default."""
-    from ich_node.settings import example as example_file
+    from ich_node.settings.example import example as example_file
 
     if example:
         typer.echo(example_file(), nl=False)

@@ -20,7 +20,7 @@ from ich_node.network import (
     hold_reactor,
     report_contexts,
 )
-from ich_node.settings import Destination
+from ich_node.settings.sections import Destination
 
 _SYNTAXES: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 

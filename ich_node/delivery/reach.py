@@ -16,7 +16,7 @@ from ich_node.core.retry import RetryPolicy
 from ich_node.errors import DeliveryRefused, DestinationAway
 from ich_node.log import logger
 from ich_node.network import association_with
-from ich_node.settings import Delivery, Destination
+from ich_node.settings.sections import Delivery, Destination
 from ich_node.store.database import Database
 from ich_node.store.outages import end_outage, note_outage, outage_of, take_probe
 

@@ -15,7 +15,8 @@ from ich_node.delivery.send import deliver_due
 from ich_node.errors import Collision, DatabaseAway
 from ich_node.log import logger
 from ich_node.network import adjust_pynetdicom
-from ich_node.settings import Destination, Settings
+from ich_node.settings.sections import Destination
+from ich_node.settings.tree import Settings
 from ich_node.store.alarms import raise_alarms
 from ich_node.store.database import Database, await_current
 from ich_node.store.deliveries import end_deliveries_elsewhere

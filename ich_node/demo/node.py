@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ich_node.errors import IchNodeError
 from ich_node.network import echo, listens
-from ich_node.settings import PREFIX, Destination, environment_for_children
+from ich_node.settings.sections import Destination
+from ich_node.settings.tree import PREFIX, environment_for_children
 from ich_node.store.database import Database
 
 AE_TITLE = "ICHNODE"

@@ -9,7 +9,7 @@ from ich_node.core.completion import COMPARED_AFTER_S, SourceSays, compare
 from ich_node.errors import DeliveryFailed, FetchFailed
 from ich_node.intake.fetch import Fetching, held, list_series
 from ich_node.log import logger
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.arrivals import Uncompared, note_comparison, uncompared_studies
 from ich_node.store.database import Database
 from ich_node.store.files import Archive

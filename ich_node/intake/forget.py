@@ -4,7 +4,7 @@ from datetime import datetime
 
 from ich_node.core.retention import to_forget
 from ich_node.log import logger
-from ich_node.settings import Storage
+from ich_node.settings.sections import Storage
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
 from ich_node.store.images import files_of, kept_studies, mark_forgotten

@@ -24,7 +24,7 @@ from ich_node.intake.adopt import reconcile
 from ich_node.intake.listener import BoundedMessages, Limits, Listener
 from ich_node.log import logger
 from ich_node.network import SUCCESS, adjust_pynetdicom, application_entity, is_known
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.confirmations import keep_commitment
 from ich_node.store.database import LOOK_AGAIN_S, SAY_EVERY, Database, require_current
 from ich_node.store.files import Archive

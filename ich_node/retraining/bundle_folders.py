@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ich_node.errors import RetrainingFailed, UsageError
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from model.errors import BundleError
 from model.manifest import MANIFEST_FILE, WEIGHTS_FILE, Manifest, bundle_sha256, read_manifest
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ich_node.core.gate import GateRules, GateVerdict, Judgment, KeptAside, judge
 from ich_node.errors import RetrainingFailed
-from ich_node.settings import GATE_MINIMUM_PATIENTS
+from ich_node.settings.sections import GATE_MINIMUM_PATIENTS
 from ich_node.vocabulary import Location
 
 

@@ -19,7 +19,7 @@ from ich_node.retraining.child import Attendance, run_child
 from ich_node.retraining.evidence import evidence_of, gate_json
 from ich_node.retraining.folders import RunFolder
 from ich_node.retraining.snapshot import snapshot
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.bundles import NewBundle, add_bundle, get_bundle
 from ich_node.store.database import Database
 from ich_node.store.files import Archive

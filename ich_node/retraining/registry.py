@@ -18,7 +18,7 @@ from ich_node.retraining.bundle_folders import (
     prove_loadable,
 )
 from ich_node.retraining.evidence import evidence_of, gate_json
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.bundles import (
     NewBundle,
     RegisteredBundle,

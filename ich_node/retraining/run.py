@@ -13,7 +13,7 @@ from ich_node.log import logger
 from ich_node.retraining.child import Attendance, Stopped, end_left_behind
 from ich_node.retraining.execute import Job, execute
 from ich_node.retraining.folders import RunFolder
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.bundles import serving
 from ich_node.store.database import Database
 from ich_node.store.labels import has_labels

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from ich_node.core.states import BundleCommand, BundleState
 from ich_node.errors import UsageError
-from ich_node.settings import GATE_MINIMUM_PATIENTS
+from ich_node.settings.sections import GATE_MINIMUM_PATIENTS
 from ich_node.store.tables import bundle_changes, bundles, installation
 from ich_node.vocabulary import gate_lowered_sentence
 

@@ -1,94 +1,30 @@
-"""The tables, with named constraints and UTC times; Alembic's revisions in `migrations/` build the same."""
-
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Any
+"""The tables; Alembic's revisions in `migrations/` build the same."""
 
 from sqlalchemy import (
     JSON,
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ich_node.core.split import Split
 from ich_node.core.states import BundleCommand, BundleState, DeliveryState, RunState, StudyState
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-class UTCDateTime(TypeDecorator[datetime]):
-    """An aware time, kept as UTC; a naive one is refused."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        # SQLite has no zone: naive UTC text, whose order is the order of time
-        return dialect.type_descriptor(DateTime(timezone=dialect.name != "sqlite"))
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("times in the database are aware")
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def _one_of(column: str, values: Iterable[str]) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} in ({listed})", name=column)
-
-
-def _id() -> Column[int]:
-    return Column("id", Integer, primary_key=True)
-
-
-def _reference(table: str, *, nullable: bool = False) -> Column[int]:
-    name = {
-        "studies": "study_id",
-        "reports": "report_id",
-        "readings": "reading_id",
-        "bundles": "bundle_id",
-        "deliveries": "delivery_id",
-    }[table]
-    return Column(name, ForeignKey(f"{table}.id"), nullable=nullable, index=True)
-
-
-UID = String(64)
+from ich_node.store.columns import UID, UTCDateTime, id_column, metadata, one_of, reference
 
 installation = Table(
     "installation",
     metadata,
-    _id(),
+    id_column(),
     Column("uid", UID, nullable=False),
     Column("created_at", UTCDateTime, nullable=False),
     CheckConstraint("id = 1", name="single_row"),
@@ -97,7 +33,7 @@ installation = Table(
 associations = Table(
     "associations",
     metadata,
-    _id(),
+    id_column(),
     Column("receiver", String(255), nullable=False),  # host:port of the receiver that holds it
     Column("calling_ae_title", String(16), nullable=False),
     Column("address", String(64), nullable=False),
@@ -110,7 +46,7 @@ associations = Table(
 studies = Table(
     "studies",
     metadata,
-    _id(),
+    id_column(),
     Column("study_uid", UID, nullable=False, unique=True),
     Column("patient_id", String(255), nullable=False, default=""),
     Column("accession_number", String(255), nullable=False, default="", index=True),
@@ -134,15 +70,15 @@ studies = Table(
     Column("early_key", String(64)),  # names the images that were last asked to be read early
     Column("compared_at", UTCDateTime),  # last_instance_at when a source was last asked what it has
     Column("source_says", String(16)),
-    _one_of("state", StudyState),
+    one_of("state", StudyState),
     Index(None, "state", "next_attempt_at"),
 )
 
 instances = Table(
     "instances",
     metadata,
-    _id(),
-    _reference("studies"),
+    id_column(),
+    reference("studies"),
     Column("association_id", ForeignKey("associations.id"), index=True),
     Column("series_uid", UID, nullable=False),
     Column("sop_instance_uid", UID, nullable=False),
@@ -167,7 +103,7 @@ instances = Table(
 quarantine = Table(
     "quarantine",
     metadata,
-    _id(),
+    id_column(),
     Column("file", String(255), nullable=False, unique=True),
     Column("reason", String(32), nullable=False),
     Column("bytes", Integer, nullable=False),
@@ -179,7 +115,7 @@ quarantine = Table(
 refused_callers = Table(
     "refused_callers",
     metadata,
-    _id(),
+    id_column(),
     Column("calling_ae_title", String(64), nullable=False),
     Column("called_ae_title", String(64), nullable=False),
     Column("address", String(64), nullable=False),
@@ -191,8 +127,8 @@ refused_callers = Table(
 readings = Table(
     "readings",
     metadata,
-    _id(),
-    _reference("studies"),
+    id_column(),
+    reference("studies"),
     Column("revision", Integer, nullable=False),
     Column("series_uid", UID),
     Column("outcome", String(16), nullable=False),
@@ -207,8 +143,8 @@ readings = Table(
 reports = Table(
     "reports",
     metadata,
-    _id(),
-    _reference("studies"),
+    id_column(),
+    reference("studies"),
     Column("revision", Integer, nullable=False),
     Column("kind", String(8), nullable=False),  # SR or SC
     Column("sop_class_uid", UID, nullable=False),
@@ -222,8 +158,8 @@ reports = Table(
 deliveries = Table(
     "deliveries",
     metadata,
-    _id(),
-    _reference("reports"),
+    id_column(),
+    reference("reports"),
     Column("destination", String(32), nullable=False),
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
@@ -244,15 +180,15 @@ deliveries = Table(
     Column("lease_until", UTCDateTime),
     Column("lease_token", Integer, nullable=False, default=0),
     UniqueConstraint("report_id", "destination"),
-    _one_of("state", DeliveryState),
+    one_of("state", DeliveryState),
     Index(None, "state", "destination", "next_attempt_at"),
 )
 
 commitments = Table(
     "commitments",
     metadata,
-    _id(),
-    _reference("deliveries"),
+    id_column(),
+    reference("deliveries"),
     Column("transaction_uid", UID, nullable=False, index=True),
     Column("asked_at", UTCDateTime, nullable=False),
     Column("answered_at", UTCDateTime),
@@ -265,7 +201,7 @@ commitments = Table(
 outages = Table(
     "outages",
     metadata,
-    _id(),
+    id_column(),
     Column("destination", String(32), nullable=False, unique=True),
     Column("failures", Integer, nullable=False),
     Column("since", UTCDateTime, nullable=False),
@@ -276,8 +212,8 @@ outages = Table(
 history = Table(
     "history",
     metadata,
-    _id(),
-    _reference("studies"),
+    id_column(),
+    reference("studies"),
     Column("at", UTCDateTime, nullable=False),
     Column("event", String(64), nullable=False),
     Column("detail", JSON, nullable=False, default=dict),
@@ -286,8 +222,8 @@ history = Table(
 labels = Table(
     "labels",
     metadata,
-    _id(),
-    _reference("studies"),
+    id_column(),
+    reference("studies"),
     Column("hemorrhage", String(16), nullable=False),
     Column("location", String(16)),
     Column("reader", String(64), nullable=False),
@@ -296,13 +232,13 @@ labels = Table(
     Column("confidence", Float),
     Column("imported_at", UTCDateTime, nullable=False),
     UniqueConstraint("study_id", "reader", "read_at"),
-    _one_of("hemorrhage", ("present", "absent", "undetermined")),
+    one_of("hemorrhage", ("present", "absent", "undetermined")),
 )
 
 bundles = Table(
     "bundles",
     metadata,
-    _id(),
+    id_column(),
     Column("name", String(64), nullable=False, unique=True),
     Column("sha256", String(64), nullable=False, unique=True),
     Column("folder", Text, nullable=False),
@@ -312,7 +248,7 @@ bundles = Table(
     Column("gate", JSON, nullable=False, default=dict),  # the last verdict of the gate on it
     Column("created_at", UTCDateTime, nullable=False),
     Column("promoted_at", UTCDateTime),
-    _one_of("state", BundleState),
+    one_of("state", BundleState),
     # at most one serves, whoever writes
     Index(
         "uq_bundles_serving",
@@ -326,27 +262,27 @@ bundles = Table(
 bundle_changes = Table(
     "bundle_changes",
     metadata,
-    _id(),
+    id_column(),
     Column("at", UTCDateTime, nullable=False),
     Column("command", String(16), nullable=False),
-    _reference("bundles"),  # the one that serves from then on
-    _one_of("command", BundleCommand),
+    reference("bundles"),  # the one that serves from then on
+    one_of("command", BundleCommand),
 )
 
 training_subjects = Table(
     "training_subjects",
     metadata,
-    _id(),
+    id_column(),
     Column("subject", String(64), nullable=False, unique=True),  # pseudonym of a patient
     Column("split", String(8), nullable=False),  # given once: who was trained on never judges
     Column("assigned_at", UTCDateTime, nullable=False),
-    _one_of("split", Split),
+    one_of("split", Split),
 )
 
 training_runs = Table(
     "training_runs",
     metadata,
-    _id(),
+    id_column(),
     Column("state", String(16), nullable=False),
     Column("requested_at", UTCDateTime, nullable=False),
     Column("started_at", UTCDateTime),
@@ -357,5 +293,5 @@ training_runs = Table(
     Column("bundle_sha256", String(64)),
     Column("lease_holder", String(255)),
     Column("lease_until", UTCDateTime),
-    _one_of("state", RunState),
+    one_of("state", RunState),
 )

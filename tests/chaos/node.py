@@ -13,7 +13,7 @@ from chaos.plan import Target
 
 from ich_node.demo.node import AE_TITLE, LOOPBACK, SCANNER_AE_TITLE, free_port, write_settings
 from ich_node.network import listens
-from ich_node.settings import environment_for_children
+from ich_node.settings.tree import environment_for_children
 
 ALL = ("receive", "work", "deliver", "schedule")
 SECOND = "second receive"

@@ -10,7 +10,7 @@ import pytest
 from peers import missing
 
 from ich_node.serve import PROCESSES
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy" / "systemd"

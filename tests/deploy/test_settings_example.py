@@ -3,22 +3,24 @@
 import tomllib
 from pathlib import Path
 
-from ich_node import settings
+from ich_node.settings.example import example
+from ich_node.settings.sections import Storage
+from ich_node.settings.tree import Settings, load
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "settings.example.toml"
 
 
 def test_the_example_is_what_the_settings_say():
-    assert EXAMPLE.read_text(encoding="utf-8") == settings.example()
+    assert EXAMPLE.read_text(encoding="utf-8") == example()
 
 
 def test_the_example_loads_as_it_is_and_changes_nothing_but_the_folder(monkeypatch):
     monkeypatch.delenv("ICH_NODE_SETTINGS", raising=False)
 
-    loaded = settings.load(EXAMPLE)
+    loaded = load(EXAMPLE)
 
     folder = Path("/var/lib/ich-node")
-    assert loaded == settings.Settings(storage=settings.Storage(folder=folder))
+    assert loaded == Settings(storage=Storage(folder=folder))
 
 
 def test_the_example_still_loads_when_every_line_is_uncommented():
@@ -29,11 +31,11 @@ def test_the_example_still_loads_when_every_line_is_uncommented():
 
     values = tomllib.loads(uncommented.replace('"..."', '"104"'))
 
-    assert set(values) == set(settings.Settings.model_fields)
+    assert set(values) == set(Settings.model_fields)
 
 
 def test_every_setting_has_a_line_of_help():
-    sections = [field.annotation for field in settings.Settings.model_fields.values()]
+    sections = [field.annotation for field in Settings.model_fields.values()]
 
     for section in sections:
         for name, field in getattr(section, "model_fields", {}).items():

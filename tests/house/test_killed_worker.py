@@ -46,9 +46,9 @@ def house(tmp_path, database):
     }
     file = tmp_path / "settings.toml"
     write_settings(file, values)
-    from ich_node import settings
+    from ich_node.settings.tree import load
 
-    loaded = settings.load(file)
+    loaded = load(file)
     register_first(database, loaded, now=datetime.now(UTC))
     return file, loaded
 

@@ -5,9 +5,10 @@ import signal
 import sys
 from pathlib import Path
 
-from ich_node import settings, worker
+from ich_node import worker
 from ich_node.log import configure
 from ich_node.serve import stop_on_signal
+from ich_node.settings.tree import load
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     configure("work")
-    worker.run(settings.load(settings_file), stop_on_signal(), at)
+    worker.run(load(settings_file), stop_on_signal(), at)
 
 
 if __name__ == "__main__":  # the decoding process imports this module too

@@ -22,7 +22,7 @@ from ich_node.dicom.part10 import split
 from ich_node.intake.accept import accept
 from ich_node.intake.adopt import count_lost
 from ich_node.intake.forget import forget_old_images
-from ich_node.settings import Storage
+from ich_node.settings.sections import Storage
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
 from ich_node.store.quarantine import list_quarantined

@@ -26,7 +26,7 @@ from ich_node.delivery.serve import alarm
 from ich_node.demo.pacs import stand_in_pacs
 from ich_node.dicom.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
 from ich_node.network import FIND
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.alarms import count_unproven
 from ich_node.store.database import Database
 from ich_node.store.deliveries import Delivery, send_again

@@ -16,7 +16,7 @@ from ich_node.core.retrieval import Fetched, Held, SubOperations
 from ich_node.demo.scanner import send
 from ich_node.errors import DeliveryFailed, FetchFailed
 from ich_node.intake.fetch import Fetching, fetch, find_studies, held
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.database import Database
 from ich_node.store.images import images_under
 

@@ -22,7 +22,7 @@ from ich_node.cli.doctor import check_sources
 from ich_node.demo.node import write_settings
 from ich_node.demo.scanner import send
 from ich_node.errors import IchNodeError, UsageError
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.database import Database
 
 

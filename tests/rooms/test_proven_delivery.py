@@ -14,7 +14,7 @@ from reception import count, eventually, receiving, settings_for
 
 from ich_node.demo.pacs import stand_in_pacs
 from ich_node.network import FIND
-from ich_node.settings import Settings
+from ich_node.settings.tree import Settings
 from ich_node.store.database import Database
 from ich_node.store.deliveries import add_deliveries
 from ich_node.store.outages import list_outages

@@ -15,7 +15,8 @@ from ich_node.errors import Collision, PromotionRefused, RetrainingFailed, Usage
 from ich_node.retraining.bundle_folders import identity_of
 from ich_node.retraining.evidence import Evidence, evidence_of
 from ich_node.retraining.registry import gate, promote, register_first, rollback
-from ich_node.settings import GATE_MINIMUM_PATIENTS, Settings
+from ich_node.settings.sections import GATE_MINIMUM_PATIENTS
+from ich_node.settings.tree import Settings
 from ich_node.store.bundles import NewBundle, ServingBundle, add_bundle, list_bundles, serving
 from ich_node.store.database import Database
 from ich_node.store.tables import bundles

@@ -28,7 +28,8 @@ from ich_node.retraining.folders import RunFolder
 from ich_node.retraining.registry import gate, promote, register_first, rollback
 from ich_node.retraining.run import RunStatus, TrainingProgress, cancel, resume, run_requested, start, status
 from ich_node.retraining.watch import remaining, watch
-from ich_node.settings import GATE_MINIMUM_PATIENTS, Settings
+from ich_node.settings.sections import GATE_MINIMUM_PATIENTS
+from ich_node.settings.tree import Settings
 from ich_node.store.bundles import list_bundles, serving
 from ich_node.store.database import Database
 from ich_node.store.files import Archive

@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from peers import PostgresServer
 
 from ich_node.errors import Collision, DatabaseAway, SettingsError, UsageError
-from ich_node.settings import load
+from ich_node.settings.tree import load
 from ich_node.store import tables
 from ich_node.store.database import Database, await_current, installation_uid, require_current
 from ich_node.store.deliveries import claim_delivery, deliveries_of
