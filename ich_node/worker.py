@@ -14,6 +14,7 @@ from ich_node.analysis.choose import LookAt
 from ich_node.analysis.decoding import DecodingChild
 from ich_node.analysis.order import Order
 from ich_node.analysis.reader import Reader
+from ich_node.analysis.reading import ReadingChild
 from ich_node.analysis.record import reading_rows, says_the_same
 from ich_node.analysis.stopwatch import Stopwatch, nowhere
 from ich_node.core.retry import RetryPolicy, next_attempt_at
@@ -73,18 +74,23 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
     decoding = DecodingChild(
         memory_mb=settings.analysis.decode_memory_mb, timeout_s=settings.analysis.decode_timeout_s
     )
+    reading = ReadingChild(
+        None if settings.analysis.device == "auto" else settings.analysis.device,
+        memory_mb=settings.analysis.read_memory_mb,
+        timeout_s=settings.analysis.read_timeout_s,
+    )
     bench = Bench(
         settings=settings,
         database=database,
         archive=Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb),
-        reader=Reader(None if settings.analysis.device == "auto" else settings.analysis.device),
+        reader=reading,
         holder=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
         stop=stop,
         at=at,
         look=decoding.look_at,
     )
     logger().info("worker.started")
-    with decoding:
+    with decoding, reading:
         _work(bench)
     database.dispose()
     logger().info("worker.stopped")

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,50 +14,16 @@ from model.aggregate import key_slices, study_location, study_score
 from model.bundle import Bundle, load_bundle
 from model.device import choose_device, describe_device
 from model.errors import ModelFailure
-from model.heatmap import heat_map, peak
 from model.manifest import Manifest
 from model.network import DTViT
-from model.prepare import Frame, Prepared, prepare
+from model.prediction import Prediction
+from model.prepare import Prepared, prepare
 from model.score import score_pictures
 from model.volume import Volume
 from model.window import to_window
 
 Progress = Callable[[int, int], None]
 """Called with (slices done, slices in all)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What the network says of a volume; scores are 0..1 and calibrated by the bundle's temperature.
-
-    `slice_scores` (N,) follows the volume's slices; `location_scores` sums to 1, given a hemorrhage;
-    `key_slices` are at most five indices, most suspicious first, and in their order `evidence` (K, G, G),
-    0..1, tells which patches of the squares `frames` hold blood; it is None where the bundle's heat map must
-    not be shown. `shape` is (H, W) of a slice. `notes` are short machine words; `seconds` holds "brace"
-    (brace removal and preparation) and "predict".
-    """
-
-    score: float
-    slice_scores: NDArray[np.float64]
-    location_scores: dict[str, float]
-    key_slices: tuple[int, ...]
-    evidence: NDArray[np.float32] | None
-    frames: tuple[Frame, ...]
-    shape: tuple[int, int]
-    notes: tuple[str, ...]
-    seconds: dict[str, float]
-    device: str
-
-    def heat_map(self, place: int) -> NDArray[np.float32] | None:
-        """Return the evidence of `key_slices[place]` over its pixels: (H, W), 0..1; None if switched off."""
-        if self.evidence is None:
-            return None
-        return heat_map(self.evidence[place], self.frames[place], self.shape)
-
-    def peak(self, place: int) -> tuple[float, float] | None:
-        """Return where `key_slices[place]` is hottest, (row, column) as in SCOORD; else None."""
-        frame = self.frames[place]
-        return None if self.evidence is None or not frame.side else peak(self.evidence[place], frame)
 
 
 class Predictor:

@@ -8,7 +8,7 @@ from builders import ct_series
 from model_builders import tiny_bundle
 from reception import Message, archive_of, settings_for
 
-from ich_node.analysis.reader import Reader
+from ich_node.analysis.loaded import LoadedReader
 from ich_node.intake.accept import accept
 from ich_node.intake.close import close_complete_studies
 from ich_node.retraining.registry import register_first
@@ -22,14 +22,16 @@ STUDY = "1.2.3.50"
 
 def scan(number=2, **keywords):
     """One pass over the head; passes of one study differ by series number, acquisition and time."""
-    return ct_series(
-        study_uid=STUDY,
-        series_uid=f"{STUDY}.{number}",
-        series_number=number,
-        acquisition=number,
-        AcquisitionTime=f"12{number:02d}00",
-        **{"slices": 14, **keywords},
-    )
+    study_uid = keywords.get("study_uid", STUDY)
+    facts = {
+        "study_uid": study_uid,
+        "series_uid": f"{study_uid}.{number}",
+        "series_number": number,
+        "acquisition": number,
+        "AcquisitionTime": f"12{number:02d}00",
+        "slices": 14,
+    }
+    return ct_series(**facts | keywords)
 
 
 class Room:
@@ -50,7 +52,7 @@ class Room:
             settings=self.settings,
             database=database,
             archive=archive_of(self.settings),
-            reader=Reader("cpu"),
+            reader=LoadedReader("cpu"),
             holder="test",
             stop=threading.Event(),
         )

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from ich_node.analysis.choose import Choice
 from ich_node.analysis.files import read_file
 from ich_node.analysis.order import Order
-from ich_node.analysis.reader import Reader, study_thresholds
+from ich_node.analysis.reader import Reader, Served, study_thresholds
 from ich_node.analysis.reports import NO_THRESHOLDS
 from ich_node.analysis.stopwatch import Stopwatch
 from ich_node.core.conclusion import (
@@ -28,7 +28,7 @@ from ich_node.dicom.volume import AssembledSeries
 from ich_node.errors import AnalysisFailed, UnreadableInstance
 from ich_node.log import logger
 from ich_node.vocabulary import NOTE_BRACE, Location, Outcome, Reason
-from model.predict import Prediction, Predictor
+from model.prediction import Prediction
 from model.window import to_window
 
 Picture = NDArray[np.uint8]
@@ -62,16 +62,16 @@ def read_chosen(order: Order, choice: Choice, reader: Reader, watch: Stopwatch) 
     if order.barriers or not selection.chosen:
         best = next(iter(selection.chosen), None) or selection.best_declined
         return StudyReading(readings=(_declined(best, choice, order.barriers),) if best else ())
-    predictor = reader.take(order.bundle)
-    readings = [_read(order, candidate, choice, predictor, watch) for candidate in selection.chosen]
+    served = reader.take(order.bundle)
+    readings = [_read(order, candidate, choice, served, watch) for candidate in selection.chosen]
     readings += [_declined(candidate, choice) for candidate in selection.unread]
     if order.study.cut_short:
         readings = [_unless_negative(reading) for reading in readings]
     ranked = most_serious_first([reading.finding for reading in readings])
     return StudyReading(
         readings=tuple(readings[place] for place in ranked),
-        thresholds=study_thresholds(predictor),
-        device=predictor.device_name,
+        thresholds=study_thresholds(served),
+        device=served.device_name,
     )
 
 
@@ -87,13 +87,13 @@ def headers_of(paths: Iterable[Path]) -> tuple[Dataset, ...]:
 
 
 def _read(
-    order: Order, candidate: Candidate, choice: Choice, predictor: Predictor, watch: Stopwatch
+    order: Order, candidate: Candidate, choice: Choice, served: Served, watch: Stopwatch
 ) -> CandidateReading:
     series = choice.series[candidate.key]
     finding, key_slice = failed_finding(), None
     try:
-        prediction = predictor.predict(series.volume, at=watch.at)
-        finding = _finding(series, prediction, study_thresholds(predictor))
+        prediction = served.predict(series.volume, at=watch.at)
+        finding = _finding(series, prediction, study_thresholds(served))
         key_slice = prediction.key_slices[0] if finding.key_instances else None
         for stage, seconds in prediction.seconds.items():
             watch.add(stage, seconds)

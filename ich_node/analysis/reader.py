@@ -1,30 +1,38 @@
-"""Holds the network that reads, and swaps it between two studies. Loads torch; reads the bundle's folder."""
+"""What reads volumes, as the analysis sees it: a bundle in, what serves it out. Loads no torch."""
+
+from collections.abc import Callable
+from typing import Protocol
 
 from ich_node.core.conclusion import Thresholds
-from ich_node.log import logger
 from ich_node.store.bundles import ServingBundle
-from model.predict import Predictor
+from model.manifest import Manifest
+from model.prediction import Prediction
+from model.volume import Volume
 
 
-class Reader:
-    """The loaded network; loading another bundle replaces it."""
+class Served(Protocol):
+    """A bundle that is ready to read."""
 
-    def __init__(self, device: str | None) -> None:
-        self._device = device
-        self._predictor: Predictor | None = None
-        self._sha256 = ""
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the bundle."""
 
-    def take(self, bundle: ServingBundle) -> Predictor:
-        """The predictor of this bundle, loaded and checked unless it is in hand; raises BundleError."""
-        if self._predictor is None or self._sha256 != bundle.sha256:
-            self._predictor = None  # two large networks may not fit side by side
-            self._predictor = Predictor.load(bundle.folder, self._device)
-            self._sha256 = bundle.sha256
-            logger().info("bundle.loaded", bundle=bundle.sha256[:12], device=self._predictor.device_name)
-        return self._predictor
+    @property
+    def device_name(self) -> str:
+        """Where it reads."""
+
+    def predict(self, volume: Volume, *, at: Callable[[str], None]) -> Prediction:
+        """Score a volume; `at` hears the name of each stage as it begins. Raises what goes wrong."""
 
 
-def study_thresholds(predictor: Predictor) -> Thresholds:
+class Reader(Protocol):
+    """Serves one bundle at a time, here (`loaded`) or in a process of its own (`reading`)."""
+
+    def take(self, bundle: ServingBundle) -> Served:
+        """Make this bundle ready unless it is; raises BundleError."""
+
+
+def study_thresholds(served: Served) -> Thresholds:
     """The operating points on the study score that travel with the bundle."""
-    points = predictor.manifest.study_thresholds
+    points = served.manifest.study_thresholds
     return Thresholds(low=points.low, high=points.high)

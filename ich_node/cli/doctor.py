@@ -99,7 +99,7 @@ def _deliveries(database: Database) -> Check:
 
 def _bundle(database: Database, settings: Settings) -> Check:
     """Load the bundle as the worker would; loads torch."""
-    from ich_node.analysis.reader import Reader
+    from ich_node.analysis.loaded import LoadedReader
     from ich_node.store.bundles import serving
     from model.errors import ModelError
 
@@ -107,7 +107,7 @@ def _bundle(database: Database, settings: Settings) -> Check:
         with database.transaction() as connection:
             bundle = serving(connection)
         device = None if settings.analysis.device == "auto" else settings.analysis.device
-        predictor = Reader(device).take(bundle)
+        predictor = LoadedReader(device).take(bundle)
     except (IchNodeError, ModelError) as error:
         return Check(subject="bundle", passed=False, words=str(error))
     words = f"{bundle.name}, {bundle.sha256[:12]}, reads on {predictor.device_name}"

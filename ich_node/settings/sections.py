@@ -150,6 +150,12 @@ class Analysis(Section):
     decode_memory_mb: int = Field(
         700, ge=100, description="memory in MB that decoding one series may take; more counts as too large"
     )
+    read_timeout_s: Seconds = Field(
+        300, description="seconds that reading one series may take before it counts as a failed attempt"
+    )
+    read_memory_mb: int = Field(
+        6000, ge=100, description="memory in MB that reading one series may hold; more is a failed attempt"
+    )
     trust_headers: bool = Field(
         False, description="skip the checks of HU: only for series made of 8-bit images; reports say so"
     )

@@ -60,12 +60,16 @@ def test_a_module_says_what_it_is_for(path):
 
 
 @pytest.mark.parametrize(
-    "module", ["ich_node.intake.receiver", "ich_node.delivery.serve", "ich_node.scheduler"]
+    ("module", "absent"),
+    [
+        ("ich_node.intake.receiver", ("torch", "timm", "highdicom")),
+        ("ich_node.delivery.serve", ("torch", "timm", "highdicom")),
+        ("ich_node.scheduler", ("torch", "timm", "highdicom")),
+        ("ich_node.worker", ("torch", "timm")),  # its child loads them
+    ],
 )
-def test_receiving_delivering_and_scheduling_start_without_torch(module):
-    code = (
-        f"import sys, {module}; sys.exit(any(name in sys.modules for name in ('torch', 'timm', 'highdicom')))"
-    )
+def test_only_the_process_that_reads_loads_torch(module, absent):
+    code = f"import sys, {module}; sys.exit(any(name in sys.modules for name in {absent}))"
 
     done = subprocess.run([sys.executable, "-c", code], check=False)
 

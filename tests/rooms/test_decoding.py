@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import psutil
 import pytest
 from builders import ct_series, write_files
 
+from ich_node.analysis.child import _serve
 from ich_node.analysis.choose import choose_series, look_at
-from ich_node.analysis.decoding import DecodingChild, _serve
+from ich_node.analysis.decoding import DecodingChild, _answering
 from ich_node.analysis.files import read_headers
 from ich_node.core.grounds import Rules
 from ich_node.core.selection import Look
@@ -146,7 +148,7 @@ def test_a_child_whose_parent_is_killed_while_it_starts_ends_without_a_word(capf
     ours, theirs = spawn.Pipe()
     ours.close()
 
-    child = spawn.Process(target=_serve, args=(theirs, 700, look_at))
+    child = spawn.Process(target=_serve, args=(theirs, partial(_answering, look_at), 700))
     child.start()
     child.join(60)
 
