@@ -8,6 +8,7 @@ import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ich_node.core.site_rules import CountsAs
+from ich_node.core.urgency import Urgency
 
 
 def _ae_title(value: str) -> str:
@@ -97,6 +98,11 @@ class Sender(Section):
     ae_title: AETitle = Field(description="calling AE title that may send")
     address: Annotated[str, AfterValidator(_network)] = Field(
         description="address it calls from, single or as a network (10.1.0.0/16)"
+    )
+    urgency: Urgency = Field(
+        Urgency.NORMAL,
+        description="high (an emergency scanner), normal or low (research, old studies): high is read first, "
+        "then normal, unless it has waited 15 minutes longer, then low, two hours",
     )
 
 

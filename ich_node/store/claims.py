@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from ich_node.core.states import StudyEvent, StudyState, next_study_state
 from ich_node.errors import LeaseLost
@@ -23,17 +23,17 @@ class Claim:
 
 
 def claim_study(connection: Connection, *, holder: str, lease_s: float, now: datetime) -> Claim | None:
-    """Take the whole study that has waited longest; at most one worker gets it, on both databases."""
+    """Take the whole study that is due first; at most one worker gets it, on both databases."""
     waits = and_(studies.c.state == StudyState.READY, studies.c.next_attempt_at <= now)
     taken = _leased(holder, lease_s, now) | {"attempts": studies.c.attempts + 1}
-    return _claim(connection, waits, studies.c.ready_at, taken, now)
+    return _claim(connection, waits, taken, now)
 
 
 def claim_early(connection: Connection, *, holder: str, lease_s: float, now: datetime) -> Claim | None:
-    """Take the study that was asked first to be read while it still arrives; each asking is taken once."""
+    """Take the study due first of those to be read while they still arrive; each asking is taken once."""
     asked = and_(studies.c.state == StudyState.RECEIVING, studies.c.early_at.is_not(None))
     taken = _leased(holder, lease_s, now) | {"early_at": None}
-    return _claim(connection, asked, studies.c.early_at, taken, now)
+    return _claim(connection, asked, taken, now)
 
 
 def _leased(holder: str, lease_s: float, now: datetime) -> dict[str, Any]:
@@ -47,19 +47,19 @@ def _leased(holder: str, lease_s: float, now: datetime) -> dict[str, Any]:
 def _claim(
     connection: Connection,
     waits: ColumnElement[bool],
-    since: ColumnElement[datetime],
     taken: dict[str, Any],
     now: datetime,
 ) -> Claim | None:
-    """Write `taken` into the row that waits longest, unless somebody holds it."""
+    """Write `taken` into the row that is due first, unless somebody holds it."""
     free = and_(waits, or_(studies.c.lease_until.is_(None), studies.c.lease_until < now))
     # SQLite ignores SKIP LOCKED, but there a writer is alone anyhow (BEGIN IMMEDIATE)
-    oldest = (select(studies.c.id).where(free).order_by(since, studies.c.id).limit(1)).with_for_update(
-        skip_locked=True
-    )
+    # an older version, running beside this one, says nothing of urgency
+    due = func.coalesce(studies.c.due_at, studies.c.last_instance_at)
+    first = select(studies.c.id).where(free).order_by(due, studies.c.id).limit(1)
+    first = first.with_for_update(skip_locked=True)
     statement = (
         update(studies)
-        .where(studies.c.id == oldest.scalar_subquery(), free)
+        .where(studies.c.id == first.scalar_subquery(), free)
         .values(taken)
         .returning(*STUDY_COLUMNS, studies.c.lease_token)
     )

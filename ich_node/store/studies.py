@@ -1,12 +1,13 @@
 """Statements about associations, studies and their instances. Take a connection, return frozen records."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 
 from ich_node.core.states import StudyEvent, StudyState, next_study_state
+from ich_node.core.urgency import NORMAL_S
 from ich_node.errors import UsageError
 from ich_node.store.history import append
 from ich_node.store.tables import associations, instances, studies
@@ -27,6 +28,7 @@ class NewInstance:
     bytes: int
     file: str
     association_id: int | None
+    handicap_s: int = NORMAL_S  # how long its study stands back, as far as this instance says
     own_object: bool = False  # says of itself that it is a report of ours
 
 
@@ -65,6 +67,7 @@ class Study:
     finished_at: datetime | None
     forgotten_at: datetime | None
     attempts: int
+    handicap_s: int
     lease_holder: str | None
     lease_until: datetime | None
 
@@ -152,7 +155,7 @@ def add_instance(
         append(connection, study_id, "instance.own", now=now, sop_instance_uid=new.sop_instance_uid)
         return study_id
     if study is not None:
-        _continue_study(connection, study, now)
+        _continue_study(connection, study, new, now)
         conflict = conflict or (in_use and new.patient_id != study.patient_id)
     if conflict and not (study and study.conflict):
         connection.execute(update(studies).where(studies.c.id == study_id).values(conflict=True))
@@ -200,6 +203,7 @@ def _begin_study(connection: Connection, new: NewInstance, now: datetime) -> int
             state=StudyState.RECEIVING,
             first_instance_at=now,
             last_instance_at=now,
+            handicap_s=new.handicap_s,
         )
     ).inserted_primary_key
     assert key is not None
@@ -207,10 +211,11 @@ def _begin_study(connection: Connection, new: NewInstance, now: datetime) -> int
     return int(key[0])
 
 
-def _continue_study(connection: Connection, study: Study, now: datetime) -> None:
+def _continue_study(connection: Connection, study: Study, new: NewInstance, now: datetime) -> None:
     values: dict[str, object] = {
         "state": next_study_state(study.state, StudyEvent.INSTANCE_STORED),
         "last_instance_at": now,
+        "handicap_s": min(study.handicap_s, new.handicap_s),  # its most urgent instance speaks for it
     }
     if study.state is not StudyState.RECEIVING:
         # whoever works on it works on too little: the lease ends here and its token is void
@@ -272,6 +277,7 @@ def mark_ready(
         "state": next_study_state(StudyState.RECEIVING, StudyEvent.COMPLETED),
         "ready_at": now,
         "next_attempt_at": now,
+        "due_at": due_at(connection, study_id, now=now),
         "attempts": 0,
         "cut_short": cut_short,
         **NOT_HELD,
@@ -280,6 +286,12 @@ def mark_ready(
     if done:
         append(connection, study_id, "study.completed", now=now, by_deadline=by_deadline)
     return done
+
+
+def due_at(connection: Connection, study_id: int, *, now: datetime) -> datetime:
+    """When a study that waits from now on is due, see `core.urgency`."""
+    handicap = connection.execute(select(studies.c.handicap_s).where(studies.c.id == study_id)).scalar_one()
+    return now + timedelta(seconds=handicap)
 
 
 def ask_again(connection: Connection, study: Study, *, now: datetime) -> None:
@@ -298,6 +310,7 @@ def ask_again(connection: Connection, study: Study, *, now: datetime) -> None:
             revision=study.revision + (study.state is StudyState.FINISHED),
             ready_at=now,
             next_attempt_at=now,
+            due_at=now,  # somebody waits for it
             attempts=0,
             **NOT_HELD,
         )

@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from ich_node.core.split import Split
 from ich_node.core.states import BundleCommand, BundleState, DeliveryState, RunState, StudyState
+from ich_node.core.urgency import NORMAL_S
 from ich_node.store.columns import UID, UTCDateTime, id_column, metadata, one_of, reference
 
 installation = Table(
@@ -63,6 +64,9 @@ studies = Table(
     Column("forgotten_at", UTCDateTime),  # when its images went
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_attempt_at", UTCDateTime),
+    # how long it stands back for more urgent ones, and when it is due therefore (core.urgency)
+    Column("handicap_s", Integer, nullable=False, default=NORMAL_S, server_default=text(str(NORMAL_S))),
+    Column("due_at", UTCDateTime),
     Column("lease_holder", String(255)),
     Column("lease_until", UTCDateTime),
     Column("lease_token", Integer, nullable=False, default=0),  # fences off a worker that lost its lease

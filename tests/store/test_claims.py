@@ -13,26 +13,27 @@ from ich_node.store.claims import claim_study, extend_lease, finish_study, postp
 from ich_node.store.database import Connection, Database
 from ich_node.store.deliveries import add_deliveries, claim_delivery, mark_sent, postpone_delivery
 from ich_node.store.readings import Report, add_report
-from ich_node.store.studies import NewInstance, add_instance, get_study
+from ich_node.store.studies import NewInstance, add_instance, get_study, mark_ready
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 CLAIMERS = 6
 Got = TypeVar("Got")
 
 
-def add_study(connection: Connection, number: int) -> int:
+def add_study(connection: Connection, number: int, *, instance: int = 1, handicap_s: int = 0) -> int:
     new = NewInstance(
         study_uid=f"1.2.{number}",
         series_uid="1.2.3",
-        sop_instance_uid=f"1.2.{number}.1",
+        sop_instance_uid=f"1.2.{number}.{instance}",
         sop_class_uid="1.2",
         transfer_syntax_uid="1.2",
         patient_id="",
         accession_number="",
         sha256="00",
         bytes=1,
-        file=f"{number}",
+        file=f"{number}/{instance}",
         association_id=None,
+        handicap_s=handicap_s,
     )
     return add_instance(connection, new, in_use=True, now=NOW)
 
@@ -235,3 +236,28 @@ def test_destinations_have_queues_of_their_own(database: Database) -> None:
         other = claim_delivery(connection, "other", holder="x", lease_s=60, now=NOW)
 
     assert other is None
+
+
+def test_the_study_that_is_due_first_is_claimed_first(database: Database) -> None:
+    with database.transaction() as connection:
+        for number, handicap_s in enumerate((900, 7200, 0, 900)):
+            add_study(connection, number, handicap_s=handicap_s)
+        for study_id, waits_since in ((1, 0), (2, -7300), (3, 60), (4, -30)):
+            at = NOW + timedelta(seconds=waits_since)
+            assert mark_ready(connection, study_id, quiet_since=NOW, by_deadline=False, now=at)
+
+    claimed = [claim_one(database, "worker", now=NOW + timedelta(seconds=60)) for _ in range(4)]
+
+    # the least urgent one has waited for two hours: it has aged to the top
+    assert [claim.study.id for claim in claimed] == [2, 3, 4, 1]
+
+
+def test_the_most_urgent_instance_speaks_for_its_study(database: Database) -> None:
+    with database.transaction() as connection:
+        study_ids = [
+            add_study(connection, 0, instance=one, handicap_s=s) for one, s in enumerate((900, 0, 7200))
+        ]
+        study = get_study(connection, study_ids[0])
+
+    assert len(set(study_ids)) == 1
+    assert study.handicap_s == 0
