@@ -20,6 +20,17 @@ SQLITE_WAIT_MS = 30_000
 CONNECT_WITHIN_S = 5
 LOOK_AGAIN_S = 2.0  # at a database that is away
 SAY_EVERY = 30  # attempts: about once a minute
+# A machine that stands still in the middle of a transaction must not hold its rows for ever, and a server
+# that vanished without a word must be missed: by default the one never ends and the other takes hours.
+HELD_AT_MOST_S, LOCK_WITHIN_S, SILENT_AT_MOST_S = 20, 30, 30
+_SERVER_BOUNDS = {
+    "connect_timeout": CONNECT_WITHIN_S,
+    "options": f"-c idle_in_transaction_session_timeout={HELD_AT_MOST_S}s -c lock_timeout={LOCK_WITHIN_S}s",
+    "keepalives_idle": SILENT_AT_MOST_S // 3,
+    "keepalives_interval": SILENT_AT_MOST_S // 6,
+    "keepalives_count": 4,
+    "tcp_user_timeout": SILENT_AT_MOST_S * 1000,
+}
 _DEADLOCK, _NOT_SERIALIZABLE = "40P01", "40001"  # SQLSTATEs of PostgreSQL
 
 
@@ -89,7 +100,7 @@ def _server(url: str) -> Engine:
             url,
             pool_pre_ping=True,
             hide_parameters=True,  # an error must not print a patient's ID
-            connect_args={"connect_timeout": CONNECT_WITHIN_S},
+            connect_args=_SERVER_BOUNDS,
         )
     except (ArgumentError, ValueError):  # its message would show the password
         raise UsageError(

@@ -26,7 +26,7 @@ from pathlib import Path
 from chaos.databases import Place, PostgresPlace, SqlitePlace
 from chaos.node import ALL, Node
 from chaos.observer import Findings
-from chaos.plan import Round, Trick, plan
+from chaos.plan import TRICKS, TRICKS_ON_A_SERVER, Round, Trick, plan
 from chaos.rounds import Stage, play
 from model_builders import tiny_bundle
 from peers import PostgresServer
@@ -46,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, lambda *_: enough.set())
     folder = Path(tempfile.mkdtemp(prefix="ich-chaos-"))
     print(f"seed {chosen.seed}, {chosen.database}, in {folder}", flush=True)
-    with _stage(folder, chosen.database) as stage:
-        rounds = (plan(chosen.seed, number + 1) for number in range(chosen.rounds))
+    with _place(folder, chosen.database) as place, stage_in(folder, place) as stage:
+        tricks = TRICKS if chosen.database == "sqlite" else TRICKS_ON_A_SERVER
+        rounds = (plan(chosen.seed, number + 1, tricks) for number in range(chosen.rounds))
         played = [_play(stage, drawn) for drawn in takewhile(lambda _: not enough.is_set(), rounds)]
         stage.node.stop()
         found = reduce(or_, played, stage.look(stage.sent))
@@ -71,9 +72,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 @contextmanager
-def _stage(folder: Path, database: str) -> Iterator[Stage]:
+def stage_in(folder: Path, place: Place) -> Iterator[Stage]:
+    """A node that runs over this database, and a PACS."""
     bundle = tiny_bundle(folder / "bundle", study_thresholds=THRESHOLDS)
-    with _place(folder, database) as place, stand_in_pacs(folder / "pacs") as pacs:
+    with stand_in_pacs(folder / "pacs") as pacs:
         node = Node(folder / "node", database_url=place.url, pacs_port=pacs.port, bundle=bundle)
         node.migrate()
         node.start(*ALL)

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,7 @@ from ich_node.settings.tree import environment_for_children
 
 ALL = ("receive", "work", "deliver", "schedule")
 SECOND = "second receive"
+SECOND_MACHINE = tuple(f"second {name}" for name in ALL)
 COMMANDS = {
     Target.RECEIVER: "receive",
     Target.WORKER: "work",
@@ -92,8 +94,8 @@ class Node:
 
     def kill(self, target: Target) -> tuple[str, ...]:
         """Kill -9; returns what has to be started again."""
-        if target is Target.DECODER:
-            self._kill_decoder()
+        if target is Target.CHILDREN:
+            self._kill_children()
             return ()
         names = tuple(self._wanted) if target is Target.ALL else (COMMANDS[target],)
         self.lose(*names)
@@ -127,7 +129,7 @@ class Node:
             process.kill()
             process.wait()
 
-    def _kill_decoder(self) -> None:
+    def _kill_children(self) -> None:
         worker = self._processes.get("work")
         if worker is None:
             return
@@ -137,6 +139,22 @@ class Node:
                     child.kill()
         except psutil.NoSuchProcess:
             pass
+
+    def freeze(self, *names: str) -> None:
+        """Let these and their children stand still, as a host does that hangs or is being moved."""
+        self._signal(signal.SIGSTOP, names)
+
+    def thaw(self, *names: str) -> None:
+        """Let them go on, as if no time had passed."""
+        self._signal(signal.SIGCONT, names)
+
+    def _signal(self, number: signal.Signals, names: Sequence[str]) -> None:
+        with self._lock:
+            for name in filter(self._runs, names):
+                process = psutil.Process(self._processes[name].pid)
+                for one in (process, *process.children(recursive=True)):
+                    with suppress(psutil.NoSuchProcess):
+                        one.send_signal(number)
 
     def _runs(self, name: str) -> bool:
         process = self._processes.get(name)

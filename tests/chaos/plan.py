@@ -1,6 +1,7 @@
 """What happens in a round: which studies come how, and who is killed when. Pure; a seed says it all."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -36,7 +37,7 @@ class Target(StrEnum):
 
     RECEIVER = "receiver"
     WORKER = "worker"
-    DECODER = "decoding child"
+    CHILDREN = "worker's children"  # that decode and read
     DELIVERER = "deliverer"
     SCHEDULER = "scheduler"
     ALL = "everything"
@@ -56,7 +57,7 @@ class Moment(StrEnum):
 WEIGHTS = {
     Target.RECEIVER: 3,
     Target.WORKER: 2,
-    Target.DECODER: 2,
+    Target.CHILDREN: 2,
     Target.DELIVERER: 3,
     Target.SCHEDULER: 2,
     Target.ALL: 1,
@@ -66,7 +67,7 @@ WEIGHTS = {
 BUSY = {
     Target.RECEIVER: Moment.RECEIVING,
     Target.WORKER: Moment.INFERRING,
-    Target.DECODER: Moment.INFERRING,
+    Target.CHILDREN: Moment.INFERRING,
     Target.DELIVERER: Moment.SENDING,
     Target.SCHEDULER: Moment.QUEUEING,
     Target.ALL: Moment.INFERRING,
@@ -81,9 +82,12 @@ class Trick(StrEnum):
     SECOND_RECEIVER = "a second receiver between rename and commit"
     ORPHANS = "two receivers after a death between rename and commit"
     LOST_RECEIVER = "a second receiver dies for good"
+    FROZEN_MACHINE = "one of two machines stands still past its leases"
 
 
 TRICKS = (Trick.LOST_RECEIVER, Trick.OLDER_DATABASE, Trick.ORPHANS, Trick.SECOND_RECEIVER)
+# a database in a file is for one machine
+TRICKS_ON_A_SERVER = (*TRICKS, Trick.FROZEN_MACHINE)
 TRICK_EVERY = 3  # rounds
 LONGEST_DELAY_S, LONGEST_JITTER_S, LONGEST_DOWN_S = 2.0, 0.6, 0.8
 
@@ -123,15 +127,15 @@ class Round:
 MOST_STUDIES = 4
 
 
-def plan(seed: int, number: int) -> Round:
-    """Draw round `number` (from 1) of a seed."""
+def plan(seed: int, number: int, tricks: Sequence[Trick] = TRICKS) -> Round:
+    """Draw round `number` (from 1) of a seed; every third one plays one of the tricks."""
     draw = random.Random(f"{seed}/{number}")
     first = number * 10
     return Round(
         number=number,
         studies=tuple(_study(draw, first + n) for n in range(draw.randint(2, MOST_STUDIES))),
         kills=_kills(draw),
-        trick=TRICKS[number // TRICK_EVERY % len(TRICKS)] if number % TRICK_EVERY == 0 else Trick.NONE,
+        trick=tricks[number // TRICK_EVERY % len(tricks)] if number % TRICK_EVERY == 0 else Trick.NONE,
         refusals=draw.choice((0, 0, 0, 1, 2)),
         pacs_delay_s=draw.choice((0.0, 0.0, 0.1, 0.3)),
     )

@@ -9,16 +9,19 @@ from pathlib import Path
 
 from chaos.databases import Place
 from chaos.evidence import Digest, gather, pixels_in
-from chaos.node import ALL, SECOND, Node
+from chaos.node import ALL, SECOND, SECOND_MACHINE, Node
 from chaos.observer import Findings, SentStudy, count
 from chaos.plan import Kill, Moment, Round, Target, Trick
 from chaos.sender import Sender
 
+from ich_node.core.completion import GONE_AFTER_S
 from ich_node.demo.pacs import StandInPacs
+from ich_node.store.database import HELD_AT_MOST_S
 
 MOMENT_WITHIN_S = 8.0  # a moment that does not come by then is passed over, and the kill happens
 FINAL_WITHIN_S = 120.0  # after the last kill
 GAP_WITHIN_S, GAP_S = 6.0, 1.2  # for a file without a row; long enough for a second receiver to look
+FROZEN_S = max(GONE_AFTER_S, HELD_AT_MOST_S) + 5  # past every lease
 LOOK_S, SETTLE_EVERY_S = 0.03, 0.25
 _STATES = "select state, lease_holder from studies where study_uid in %s"
 _THROUGH = (
@@ -52,7 +55,7 @@ def play(stage: Stage, round_: Round) -> Findings:
     stage.pacs.refuse(round_.refusals)
     stage.pacs.delay_s = round_.pacs_delay_s
     senders = [Sender(study, stage.node.ports) for study in round_.studies]
-    with _tricked(stage, round_.trick) as after_start:
+    with _tricked(stage, round_.trick, [sender.study_uid for sender in senders]) as after_start:
         receipts = len(stage.pacs.receipts())
         for sender in senders:
             sender.start()
@@ -103,7 +106,7 @@ def _kill(node: Node, kill: Kill) -> None:
 
 
 @contextmanager
-def _tricked(stage: Stage, trick: Trick) -> Iterator[Callable[[], None]]:
+def _tricked(stage: Stage, trick: Trick, uids: Sequence[str]) -> Iterator[Callable[[], None]]:
     """What a trick does before and after; gives what it does once the scanners send."""
     match trick:
         case Trick.NONE:
@@ -118,6 +121,19 @@ def _tricked(stage: Stage, trick: Trick) -> Iterator[Callable[[], None]]:
             stage.node.start(SECOND)
             stage.node.await_receiver(SECOND)
             yield lambda: _lose_second(stage)
+        case Trick.FROZEN_MACHINE:
+            stage.node.start(*SECOND_MACHINE)
+            stage.node.await_receiver(SECOND)
+            yield lambda: _freeze_first(stage, uids)
+            stage.node.stop(*SECOND_MACHINE)
+
+
+def _freeze_first(stage: Stage, uids: Sequence[str]) -> None:
+    """Let one machine stand still while it works on something, until all that it held has passed on."""
+    _await(lambda: any(holder for _, holder in stage.place.rows(_STATES, uids)))
+    stage.node.freeze(*ALL)
+    time.sleep(FROZEN_S)
+    stage.node.thaw(*ALL)
 
 
 def _lose_second(stage: Stage) -> None:
