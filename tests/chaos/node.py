@@ -54,6 +54,10 @@ class Node:
         """Where a receiver listens."""
         return self._ports[name]
 
+    def pid_of(self, name: str) -> int:
+        """The process that runs under this name."""
+        return self._processes[name].pid
+
     def ports(self) -> Sequence[int]:
         """Where receivers should be listening."""
         with self._lock:

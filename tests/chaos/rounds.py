@@ -21,6 +21,7 @@ from ich_node.store.database import HELD_AT_MOST_S
 MOMENT_WITHIN_S = 8.0  # a moment that does not come by then is passed over, and the kill happens
 FINAL_WITHIN_S = 120.0  # after the last kill
 GAP_WITHIN_S, GAP_S = 6.0, 1.2  # for a file without a row; long enough for a second receiver to look
+FREEZE_WITHIN_S = 30.0  # it may be loading its network for the first half of that
 FROZEN_S = max(GONE_AFTER_S, HELD_AT_MOST_S) + 5  # past every lease
 LOOK_S, SETTLE_EVERY_S = 0.03, 0.25
 _STATES = "select state, lease_holder from studies where study_uid in %s"
@@ -129,11 +130,23 @@ def _tricked(stage: Stage, trick: Trick, uids: Sequence[str]) -> Iterator[Callab
 
 
 def _freeze_first(stage: Stage, uids: Sequence[str]) -> None:
-    """Let one machine stand still while it works on something, until all that it held has passed on."""
-    _await(lambda: any(holder for _, holder in stage.place.rows(_STATES, uids)))
-    stage.node.freeze(*ALL)
-    time.sleep(FROZEN_S)
-    stage.node.thaw(*ALL)
+    """Let one machine stand still while it reads a study, until all that it held has passed on."""
+    worker = f":{stage.node.pid_of('work')}:"
+
+    def _is_caught() -> bool:
+        if not _reads(stage, worker, uids):
+            return False
+        stage.node.freeze(*ALL)
+        if caught := _reads(stage, worker, uids):
+            time.sleep(FROZEN_S)
+        stage.node.thaw(*ALL)
+        return caught
+
+    _await(_is_caught, within_s=FREEZE_WITHIN_S)
+
+
+def _reads(stage: Stage, worker: str, uids: Sequence[str]) -> bool:
+    return any(holder and worker in holder for _, holder in stage.place.rows(_STATES, uids))
 
 
 def _lose_second(stage: Stage) -> None:
