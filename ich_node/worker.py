@@ -142,10 +142,17 @@ def work_once(bench: Bench) -> bool:
         # another instance came, or somebody else holds the study now: what we have is about something else
         logger().warning("study.lease_lost", study=claim.study.id)
     except Stopping:
-        with bench.database.transaction() as connection:
-            (release_early if early else release_study)(connection, claim, now=_now())
+        _release(bench, claim, early=early is not None)
         raise
     return True
+
+
+def _release(bench: Bench, claim: Claim, *, early: bool) -> None:
+    try:
+        with bench.database.transaction() as connection:
+            (release_early if early else release_study)(connection, claim, now=_now())
+    except LeaseLost:
+        logger().warning("study.lease_lost", study=claim.study.id)
 
 
 def _tell(bench: Bench, stage: str) -> None:
