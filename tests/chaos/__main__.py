@@ -72,13 +72,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 @contextmanager
-def stage_in(folder: Path, place: Place) -> Iterator[Stage]:
-    """A node that runs over this database, and a PACS."""
+def stage_in(folder: Path, place: Place, processes: Sequence[str] = ALL) -> Iterator[Stage]:
+    """A node of these processes that runs over this database, and a PACS."""
     bundle = tiny_bundle(folder / "bundle", study_thresholds=THRESHOLDS)
     with stand_in_pacs(folder / "pacs") as pacs:
         node = Node(folder / "node", database_url=place.url, pacs_port=pacs.port, bundle=bundle)
         node.migrate()
-        node.start(*ALL)
+        node.start(*processes)
         node.await_receiver()
         try:
             yield Stage(node=node, place=place, pacs=pacs)

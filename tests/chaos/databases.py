@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -29,6 +30,9 @@ class Place(Protocol):
 
     def held(self) -> Any:
         """A context in which the node cannot commit an instance."""
+
+    def stop_for(self, seconds: float) -> None:
+        """Be away for so long."""
 
 
 class SqlitePlace:
@@ -64,6 +68,9 @@ class SqlitePlace:
             yield
             connection.execute("rollback")
 
+    def stop_for(self, seconds: float) -> None:
+        raise NotImplementedError("a file is there as long as its machine")
+
     def _files(self) -> list[Path]:
         return list(self._file.parent.glob(f"{self._file.name}*"))
 
@@ -71,9 +78,9 @@ class SqlitePlace:
 class PostgresPlace:
     """A database of a PostgreSQL server of our own."""
 
-    def __init__(self, server: PostgresServer) -> None:
-        self._server = server
-        self.url = server.create("node")
+    def __init__(self, server: PostgresServer, name: str = "node") -> None:
+        self._server, self._name = server, name
+        self.url = server.create(name)
         self._has_copy = False
 
     def rows(self, statement: str, values: Sequence[object]) -> Rows:
@@ -83,13 +90,13 @@ class PostgresPlace:
 
     def copy(self) -> None:
         if self._has_copy:
-            self._server.drop("copy")
-        self._server.create("copy", template="node")
+            self._server.drop(f"{self._name}_copy")
+        self._server.create(f"{self._name}_copy", template=self._name)
         self._has_copy = True
 
     def restore(self) -> None:
-        self._server.drop("node")
-        self._server.create("node", template="copy")
+        self._server.drop(self._name)
+        self._server.create(self._name, template=f"{self._name}_copy")
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -98,6 +105,11 @@ class PostgresPlace:
             connection.execute("lock table instances in share mode")
             yield
             connection.rollback()
+
+    def stop_for(self, seconds: float) -> None:
+        self._server.stop()
+        time.sleep(seconds)
+        self._server.start()
 
     def _connected(self, **more: str) -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(self.url.replace("+psycopg", ""), **more)

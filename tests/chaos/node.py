@@ -24,6 +24,7 @@ COMMANDS = {
     Target.WORKER: "work",
     Target.DELIVERER: "deliver",
     Target.SCHEDULER: "schedule",
+    Target.SUPERVISOR: "serve",
 }
 STARTS_WITHIN_S, ENDS_WITHIN_S = 60.0, 40.0
 

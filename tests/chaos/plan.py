@@ -41,6 +41,7 @@ class Target(StrEnum):
     DELIVERER = "deliverer"
     SCHEDULER = "scheduler"
     ALL = "everything"
+    SUPERVISOR = "supervisor"  # `serve`, where it runs the others; not drawn
 
 
 class Moment(StrEnum):
@@ -83,11 +84,12 @@ class Trick(StrEnum):
     ORPHANS = "two receivers after a death between rename and commit"
     LOST_RECEIVER = "a second receiver dies for good"
     FROZEN_MACHINE = "one of two machines stands still past its leases"
+    DATABASE_DOWN = "the database's server is down for some seconds"
 
 
 TRICKS = (Trick.LOST_RECEIVER, Trick.OLDER_DATABASE, Trick.ORPHANS, Trick.SECOND_RECEIVER)
-# a database in a file is for one machine
-TRICKS_ON_A_SERVER = (*TRICKS, Trick.FROZEN_MACHINE)
+# a database in a file is for one machine, and there while that runs
+TRICKS_ON_A_SERVER = (*TRICKS, Trick.FROZEN_MACHINE, Trick.DATABASE_DOWN)
 TRICK_EVERY = 3  # rounds
 LONGEST_DELAY_S, LONGEST_JITTER_S, LONGEST_DOWN_S = 2.0, 0.6, 0.8
 

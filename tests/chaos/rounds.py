@@ -23,6 +23,7 @@ FINAL_WITHIN_S = 120.0  # after the last kill
 GAP_WITHIN_S, GAP_S = 6.0, 1.2  # for a file without a row; long enough for a second receiver to look
 FREEZE_WITHIN_S = 30.0  # it may be loading its network for the first half of that
 FROZEN_S = max(GONE_AFTER_S, HELD_AT_MOST_S) + 5  # past every lease
+DOWN_S = 4.0  # of a database's server
 LOOK_S, SETTLE_EVERY_S = 0.03, 0.25
 _STATES = "select state, lease_holder from studies where study_uid in %s"
 _THROUGH = (
@@ -122,11 +123,19 @@ def _tricked(stage: Stage, trick: Trick, uids: Sequence[str]) -> Iterator[Callab
             stage.node.start(SECOND)
             stage.node.await_receiver(SECOND)
             yield lambda: _lose_second(stage)
+        case Trick.DATABASE_DOWN:
+            yield lambda: _stop_database(stage, uids)
         case Trick.FROZEN_MACHINE:
             stage.node.start(*SECOND_MACHINE)
             stage.node.await_receiver(SECOND)
             yield lambda: _freeze_first(stage, uids)
             stage.node.stop(*SECOND_MACHINE)
+
+
+def _stop_database(stage: Stage, uids: Sequence[str]) -> None:
+    """Stop the server, without waiting for anybody, while studies are half received."""
+    _await(lambda: bool(stage.place.rows(_STATES, uids)))
+    stage.place.stop_for(DOWN_S)
 
 
 def _freeze_first(stage: Stage, uids: Sequence[str]) -> None:
