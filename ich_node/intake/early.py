@@ -42,7 +42,8 @@ class EarlyWatch:
         study_id = settled[0].study_id
         seen = {(one.study_id, one.series_uid): (one.images, one.last_image_at) for one in settled}
         asked_at = self._asked_at.get(study_id)
-        if asked_at is not None and now - asked_at < timedelta(seconds=AGAIN_S):
+        # a clock that was set back must not make it wait until it has caught up
+        if asked_at is not None and timedelta(0) <= now - asked_at < timedelta(seconds=AGAIN_S):
             return False
         if all(self._looked_at.get(series) == images for series, images in seen.items()):
             return False

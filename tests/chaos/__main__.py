@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from itertools import takewhile
@@ -72,11 +72,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 @contextmanager
-def stage_in(folder: Path, place: Place, processes: Sequence[str] = ALL) -> Iterator[Stage]:
-    """A node of these processes that runs over this database, and a PACS."""
+def stage_in(
+    folder: Path, place: Place, processes: Sequence[str] = ALL, environment: Mapping[str, str] | None = None
+) -> Iterator[Stage]:
+    """A node of these processes, with this beside their environment, over this database; and a PACS."""
     bundle = tiny_bundle(folder / "bundle", study_thresholds=THRESHOLDS)
     with stand_in_pacs(folder / "pacs") as pacs:
-        node = Node(folder / "node", database_url=place.url, pacs_port=pacs.port, bundle=bundle)
+        node = Node(
+            folder / "node",
+            database_url=place.url,
+            pacs_port=pacs.port,
+            bundle=bundle,
+            environment=environment,
+        )
         node.migrate()
         node.start(*processes)
         node.await_receiver()

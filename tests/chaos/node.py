@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,7 +32,15 @@ STARTS_WITHIN_S, ENDS_WITHIN_S = 60.0, 40.0
 class Node:
     """The four processes, and a second receiver on the same archive and database where one is wanted."""
 
-    def __init__(self, folder: Path, *, database_url: str, pacs_port: int, bundle: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database_url: str,
+        pacs_port: int,
+        bundle: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.storage, self.log_file = folder / "storage", folder / "node.log"
         self.deaths = 0  # that nobody here caused
@@ -45,7 +53,7 @@ class Node:
         for name, port in self._ports.items():
             file = folder / f"{name.replace(' ', '-')}.toml"
             write_settings(file, _settings(self.storage, database_url, pacs_port, bundle, port))
-            self._environments[name] = environment_for_children(file)
+            self._environments[name] = {**environment_for_children(file), **(environment or {})}
 
     def migrate(self) -> None:
         """Bring the database up."""
