@@ -8,12 +8,16 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from builders import ct_series
 from chaos.__main__ import stage_in
 from chaos.databases import SqlitePlace
 from chaos.plan import Kind, PlannedStudy, Round, Trick, Way
 from chaos.rounds import play
 from peers import missing
 from pydicom import dcmread
+from reception import Message, eventually, send_messages
+
+from ich_node.demo.node import AE_TITLE, SCANNER_AE_TITLE
 
 pytestmark = pytest.mark.peer
 PATCH = Path(__file__).parent / "wall_clock"
@@ -86,23 +90,34 @@ def _times(stage) -> dict[str, datetime]:
     return times
 
 
+def _send(stage, folder: Path, zone: str) -> None:
+    """Send a study of a scanner that says its zone, or none; its report and picture come to the PACS."""
+    images = ct_series(seed=len(zone), slices=14, rows=128, columns=128, TimezoneOffsetFromUTC=zone)
+    titles = {"calling": SCANNER_AE_TITLE, "called": AE_TITLE}
+    there = len(stage.pacs.files())
+    answers = send_messages(stage.node.port_of("receive"), list(map(Message.of, images)), folder, **titles)
+    assert {answer.Status for answer in answers} == {0}
+    eventually(lambda: len(stage.pacs.files()) == there + 2, within_s=90)
+
+
 @pytest.mark.timeout(400)
-def test_a_report_bears_the_right_time_in_both_of_the_two_hours_that_bear_one_name(tmp_path, library, seed):
-    number = seed % 10_000 * 10
+def test_a_report_bears_the_right_time_in_both_of_the_two_hours_that_bear_one_name(tmp_path, library):
     with _node(tmp_path, library, SUMMER) as (stage, clock):
-        _read(stage, number, Kind.SHORT)
+        _send(stage, tmp_path, zone="")
         summer = _times(stage)
         clock.set(WINTER - clock.now())
-        _read(stage, number + 1, Kind.SHORT)
+        _send(stage, tmp_path, zone=" ")
         winter = {uid: at for uid, at in _times(stage).items() if uid not in summer}
+        _send(stage, tmp_path, zone="-0330")
+        theirs = {uid: at for uid, at in _times(stage).items() if uid not in summer | winter}
         ended = clock.now()
 
-    assert len(summer) == len(winter) == 2
     second = timedelta(seconds=1)  # a DICOM time here has no fractions
     assert all(SUMMER - second <= at < WINTER for at in summer.values())
-    assert all(WINTER - second <= at <= ended for at in winter.values())
-    offsets = [{at.utcoffset() for at in times.values()} for times in (summer, winter)]
-    assert offsets == [{timedelta(hours=2)}, {timedelta(hours=1)}]
+    assert all(WINTER - second <= at <= ended for at in (winter | theirs).values())
+    offsets = [{at.utcoffset() for at in times.values()} for times in (summer, winter, theirs)]
+    # the site's, or that of the scanner where it names one
+    assert offsets == [{timedelta(hours=2)}, {timedelta(hours=1)}, {-timedelta(hours=3, minutes=30)}]
     # by the clock on the wall the later reports stand an hour before: the offset alone tells
     assert min(winter.values()).replace(tzinfo=None) < max(summer.values()).replace(tzinfo=None)
 
