@@ -16,11 +16,13 @@ from ich_node.retraining.run import run_requested
 from ich_node.settings.tree import Settings
 from ich_node.store.database import Database, await_current
 from ich_node.store.files import Archive
+from ich_node.tls import warn_of_ends
 
 COMPLETE_EVERY_S = 0.5
 COMPARE_EVERY_S = 1
 RETRAIN_EVERY_S = 2
 FORGET_EVERY_S = 600
+LOOK_AT_CERTIFICATES_EVERY_S = 24 * 3600
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
@@ -45,6 +47,9 @@ def run(settings: Settings, stop: threading.Event) -> None:
         FORGET_EVERY_S, "forget", lambda: forget_old_images(database, archive, settings.storage, now=_now())
     )
     _every(RETRAIN_EVERY_S, "retrain", lambda: run_requested(database, settings, stop))
+    if settings.tls.certificate:
+        _every(LOOK_AT_CERTIFICATES_EVERY_S, "certificates", lambda: warn_of_ends(settings.tls, now=_now()))
+        warn_of_ends(settings.tls, now=_now())
     scheduler.start()
     stop.wait()
     scheduler.shutdown(wait=True)

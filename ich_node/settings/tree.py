@@ -32,6 +32,7 @@ from ich_node.settings.sections import (
     SeriesRuleSetting,
     Source,
     Storage,
+    Tls,
 )
 
 PREFIX = "ICH_NODE_"
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
     database: Database = Database()
     storage: Storage = Field(default_factory=Storage)
     receiver: Receiver = Receiver()
+    tls: Tls = Tls()
     completion: Completion = Completion()
     analysis: Analysis = Analysis()
     delivery: Delivery = Delivery()
@@ -82,6 +84,26 @@ class Settings(BaseSettings):
             names = [entity.name for entity in entities]
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{key}: each needs a name of its own; more than one is {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _ports_and_certificates_fit(self) -> "Settings":
+        port, tls_port, files = self.receiver.port, self.receiver.tls_port, bool(self.tls.certificate)
+        with_tls = [entity.name for entity in (*self.destinations, *self.sources) if entity.tls]
+        certified = [sender.ae_title for sender in self.senders if sender.certificate]
+        problems = {
+            "receiver: port and tls_port are both 0: nobody could call": not (port or tls_port),
+            f"receiver: port and tls_port are both {port}": bool(port) and port == tls_port,
+            "receiver.tls_port needs [tls]: certificate, key and authorities": bool(tls_port) and not files,
+            f"tls = true of {', '.join(with_tls)} needs [tls]: certificate, key and authorities": bool(
+                with_tls
+            )
+            and not files,
+            f"senders: {', '.join(certified)} must call with TLS; set receiver.tls_port": bool(certified)
+            and not tls_port,
+        }
+        if found := [words for words, holds in problems.items() if holds]:
+            raise ValueError("; ".join(found))
         return self
 
     @property
