@@ -13,16 +13,16 @@ from ich_node.intake.early import EarlyWatch
 from ich_node.intake.forget import forget_old_images
 from ich_node.log import logger
 from ich_node.retraining.run import run_requested
+from ich_node.settings.sections import Tls
 from ich_node.settings.tree import Settings
 from ich_node.store.database import Database, await_current
 from ich_node.store.files import Archive
-from ich_node.tls import warn_of_ends
 
 COMPLETE_EVERY_S = 0.5
 COMPARE_EVERY_S = 1
 RETRAIN_EVERY_S = 2
 FORGET_EVERY_S = 600
-LOOK_AT_CERTIFICATES_EVERY_S = 24 * 3600
+CERTIFICATES_EVERY_S = 24 * 3600
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
@@ -48,8 +48,8 @@ def run(settings: Settings, stop: threading.Event) -> None:
     )
     _every(RETRAIN_EVERY_S, "retrain", lambda: run_requested(database, settings, stop))
     if settings.tls.certificate:
-        _every(LOOK_AT_CERTIFICATES_EVERY_S, "certificates", lambda: warn_of_ends(settings.tls, now=_now()))
-        warn_of_ends(settings.tls, now=_now())
+        _look_at_certificates(settings.tls)
+        _every(CERTIFICATES_EVERY_S, "certificates", lambda: _look_at_certificates(settings.tls))
     scheduler.start()
     stop.wait()
     scheduler.shutdown(wait=True)
@@ -59,6 +59,12 @@ def run(settings: Settings, stop: threading.Event) -> None:
 def _complete(database: Database, settings: Settings) -> None:
     completion = settings.completion
     close_complete_studies(database, now=_now(), quiet_s=completion.quiet_s, deadline_s=completion.deadline_s)
+
+
+def _look_at_certificates(files: Tls) -> None:
+    from ich_node.certificates import warn_of_ends
+
+    warn_of_ends(files, now=_now())
 
 
 def _guarded(name: str, job: Callable[[], object]) -> None:

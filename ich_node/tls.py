@@ -9,7 +9,6 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from ssl import (
     CERT_REQUIRED,
@@ -27,8 +26,6 @@ from ssl import (
     TLSVersion,
 )
 from typing import Any
-
-from cryptography import x509
 
 from ich_node.errors import UsageError
 from ich_node.log import logger
@@ -62,64 +59,6 @@ _HANDSHAKE_WORDS = {
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it finds our certificate expired: compare the clocks",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants a certificate and got none",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Certificate:
-    """A certificate in one of our files."""
-
-    key: str  # of the settings: certificate or authorities
-    file: str
-    name: str
-    ends_at: datetime
-
-
-def days_left(certificate: Certificate, *, now: datetime) -> float:
-    """Days until it ends; below 0 where it has ended."""
-    return (certificate.ends_at - now) / timedelta(days=1)
-
-
-def certificates_in(files: Tls) -> list[Certificate]:
-    """Our certificates and the authorities', in the order of their files; raises UsageError."""
-    named = (("certificate", files.certificate), ("authorities", files.authorities))
-    return [one for key, file in named if file for one in _certificates(key, file)]
-
-
-def warn_of_ends(files: Tls, *, now: datetime) -> None:
-    """Log which certificates have ended or are about to."""
-    try:
-        found = certificates_in(files)
-    except UsageError as error:
-        logger().error("tls.not_readable", error=str(error))
-        return
-    for one in found:
-        left = days_left(one, now=now)
-        if left < files.warn_days:
-            log = logger().bind(certificate=one.name, days=int(left), error=f"see tls.{one.key}")
-            (log.error if left < 0 else log.warning)("certificate.ends")
-
-
-def _certificates(key: str, file: str) -> list[Certificate]:
-    try:
-        found = x509.load_pem_x509_certificates(_content(key, file))
-    except ValueError as error:
-        raise UsageError(f"tls.{key}: {file} holds no certificate that can be read (PEM)") from error
-    return [
-        Certificate(
-            key=key,
-            file=file,
-            name=one.subject.rfc4514_string() or "(no name)",
-            ends_at=one.not_valid_after_utc,
-        )
-        for one in found
-    ]
-
-
-def _content(key: str, file: str) -> bytes:
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise UsageError(f"tls.{key}: {file} cannot be read ({error.strerror})") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,8 +155,6 @@ def _stamp(file: str) -> object:
 
 
 def _load(files: Tls) -> _Contexts:
-    certificates_in(files)
-    _content("key", files.key)
     accepting = _context(files, PROTOCOL_TLS_SERVER)
     # a ticket would be the only thing that we send before the peer asks; nobody resumes
     accepting.num_tickets = 0
@@ -233,12 +170,25 @@ def _context(files: Tls, side: int) -> SSLContext:
     context.verify_mode = CERT_REQUIRED
     context.set_ciphers(SUITES)
     context.options |= OP_NO_COMPRESSION | OP_NO_RENEGOTIATION
+    for key, file in zip(("certificate", "key", "authorities"), files.paths, strict=True):
+        content_of(key, file)  # ssl does not say which of them it cannot read
     try:
         context.load_cert_chain(files.certificate, files.key, password=_no_passphrase)
+    except (SSLError, ValueError) as error:
+        raise UsageError(f"tls.certificate, tls.key: {_file_words(error)}") from error
+    try:
         context.load_verify_locations(files.authorities)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"tls.certificate, key, authorities: {_file_words(error)}") from error
+    except (SSLError, ValueError) as error:
+        raise UsageError(f"tls.authorities: {_file_words(error)}") from error
     return context
+
+
+def content_of(key: str, file: str) -> bytes:
+    """The content of the file that a key of the settings names; raises UsageError."""
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(f"tls.{key}: {file} cannot be read ({error.strerror})") from error
 
 
 def _no_passphrase() -> bytes:
@@ -246,10 +196,9 @@ def _no_passphrase() -> bytes:
 
 
 def _file_words(error: Exception) -> str:
-    reason = getattr(error, "reason", None)
-    if reason == "KEY_VALUES_MISMATCH":
+    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
         return "the key does not belong to the certificate"
-    return f"they cannot be used ({reason or type(error).__name__})"
+    return f"no PEM that can be used ({getattr(error, 'reason', None) or type(error).__name__})"
 
 
 class FirstByte:

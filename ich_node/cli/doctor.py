@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ich_node.certificates import certificates_in, days_left
 from ich_node.cli.callers import way_in
 from ich_node.cli.check import Check
 from ich_node.cli.context import Given, now
@@ -15,7 +16,7 @@ from ich_node.store.clock import newest_event_at, server_time
 from ich_node.store.database import Database
 from ich_node.store.deliveries import count_failed
 from ich_node.store.files import Archive
-from ich_node.tls import Credentials, certificates_in, credentials_of, days_left
+from ich_node.tls import Credentials, credentials_of
 
 # leases pass from one machine to another by the clock; the shortest sensible one is ten times this
 CLOCKS_MAY_DIFFER_S = 5.0

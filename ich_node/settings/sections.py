@@ -119,7 +119,7 @@ class Tls(Section):
     )
     authorities: str = Field(
         "",
-        description="PEM file: certificates of the authorities that sign for those who call us and whom we call",
+        description="PEM file: certificates of the authorities that sign for who calls us and whom we call",
     )
     warn_days: int = Field(
         30, ge=1, description="days before a certificate ends from which it is warned about"
