@@ -1,6 +1,5 @@
 """Authorities and certificates for tests of TLS, as PEM files of one folder; nothing here outlives a test."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -44,6 +43,8 @@ class Authority:
         self._signs = trustme.CA(organization_name=name)
         self.certificate = self._folder / "authority.pem"
         self._signs.cert_pem.write_to_path(str(self.certificate))
+        self.key = self._folder / "authority.key"
+        self._signs.private_key_pem.write_to_path(str(self.key))
 
     def issue(
         self, *names: str, as_: str = "", common_name: str | None = None, days: float = 365
@@ -58,6 +59,3 @@ class Authority:
         issued.private_key_pem.write_to_path(str(key))
         issued.cert_chain_pems[0].write_to_path(str(certificate))
         return Identity(key=key, certificate=certificate, authority=self.certificate)
-
-
-MakeAuthority = Callable[..., Authority]
