@@ -34,6 +34,7 @@ from ich_node.settings.sections import RemoteEntity, Tls
 # RFC 9325 4.2: forward secrecy and authenticated encryption; 4.5: level 2 lets no key below 112 bits through
 SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
 _ALERT_WITHIN_S = 1.0  # in TLS 1.3 a peer looks at our certificate after the handshake has ended for us
+MOST_NAMES = 3  # of a peer's certificate, in a message
 _OTHER_NAME = (62, 64)  # verify codes of OpenSSL: not for this host name, not for this address
 _VERIFY_WORDS = {
     9: "is not valid yet: compare the clocks",
@@ -84,11 +85,10 @@ class PeerCertificate:
 
 def _names(certificate: Mapping[str, Any]) -> tuple[str, ...]:
     """The DNS names; only where there is none the common name (RFC 9525 no longer takes it for one)."""
-    names = tuple(str(value) for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS")
-    if names:
-        return names
     subject = (pair for part in certificate.get("subject", ()) for pair in part)
-    return tuple(str(value) for kind, value in subject if kind == "commonName")
+    names = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
+    names = names or [value for kind, value in subject if kind == "commonName"]
+    return tuple(name for name in names if name.isprintable())  # they go to the database and the terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +257,7 @@ def trouble_with(remote: RemoteEntity, credentials: Credentials, *, timeout_s: f
     except SSLCertVerificationError as error:
         if error.verify_code not in _OTHER_NAME:
             return f"the certificate of {where}: {handshake_words(error)}"
-        names = ", ".join(_names_of(remote, credentials, timeout_s)) or "no name"
+        names = " or ".join(_names_of(remote, credentials, timeout_s)[:MOST_NAMES]) or "no name"
         return f"the certificate of {where} is not for {remote.tls_host}, but for {names}: set tls_name to it"
     except OSError as error:
         return f"no TLS with {where}: {handshake_words(error)}"

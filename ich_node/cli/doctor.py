@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from ich_node.certificates import certificates_in, days_left
 from ich_node.cli.callers import way_in
+from ich_node.cli.certificates import examine_certificates
 from ich_node.cli.check import Check
 from ich_node.cli.context import Given, now
 from ich_node.cli.destinations import examine_destination, examine_waiting
@@ -16,7 +16,7 @@ from ich_node.store.clock import newest_event_at, server_time
 from ich_node.store.database import Database
 from ich_node.store.deliveries import count_failed
 from ich_node.store.files import Archive
-from ich_node.tls import Credentials, credentials_of
+from ich_node.tls import credentials_of
 
 # leases pass from one machine to another by the clock; the shortest sensible one is ten times this
 CLOCKS_MAY_DIFFER_S = 5.0
@@ -31,7 +31,7 @@ def examine(given: Given, destination: str | None = None) -> list[Check]:
         Check(subject="mode", passed=True, words=_MODES[settings.mode]),
         _disk(settings),
         *_database_and_bundle(given, settings),
-        *_certificates(settings),
+        *examine_certificates(settings.tls, now=now()),
         *_senders(settings),
         *_destinations(settings, None),
         *check_sources(settings),
@@ -116,32 +116,6 @@ def _bundle(database: Database, settings: Settings) -> Check:
         return Check(subject="bundle", passed=False, words=str(error))
     words = f"{bundle.name}, {bundle.sha256[:12]}, reads on {predictor.device_name}"
     return Check(subject="bundle", passed=True, words=words)
-
-
-def _certificates(settings: Settings) -> Iterator[Check]:
-    """How long each certificate that TLS needs is good for, and whether the files fit together."""
-    files = settings.tls
-    if not files.certificate:
-        return
-    try:
-        Credentials(files).accepting()
-        found = certificates_in(files)
-    except IchNodeError as error:
-        yield Check(subject="certificate", passed=False, words=str(error))
-        return
-    for one in found:
-        left = days_left(one, now=now())
-        until = f"{one.name}: {'ended' if left < 0 else 'good until'} {one.ends_at:%Y-%m-%d}, {_days(left)}"
-        whose = "have it renewed" if one.key == "certificate" else "ask that authority for its next one"
-        advice = f"; {whose} and put it into {one.file} (tls.{one.key}); no restart is needed"
-        passed = left >= files.warn_days
-        yield Check(subject="certificate", passed=passed, words=until + ("" if passed else advice))
-
-
-def _days(left: float) -> str:
-    days = int(abs(left))
-    counted = "1 day" if days == 1 else f"{days} days"
-    return f"{counted} ago" if left < 0 else f"in {counted}"
 
 
 def _senders(settings: Settings) -> Iterator[Check]:

@@ -28,20 +28,21 @@ class SecuredSocket(BoundedSocket):
         super().__init__(plain, limits)
         self._credentials = credentials
         self._refused = refused
-        self._greeted = False
+        self._greeted = self._ended = False
         self._first = FirstByte()
 
     @property
     def ready(self) -> bool:
         """Whether there is something to read; the first time, after the handshake."""
-        if self._first.held:
-            return True
+        if self._ended or self._first.held:
+            return not self._ended
         try:
             if not self._greeted:
                 self._greeted = True
                 self._shake_hands()
             return super().ready and self._first.has_come(cast("SSLSocket", self.socket))
         except OSError:
+            self._ended = True  # what follows a failed handshake is not read: it would pass for clear text
             self.event_queue.put("Evt17")  # as where select says it
             return False
 

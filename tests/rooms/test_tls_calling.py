@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import ct_series
 from certificates import NODE_NAME, PACS_NAME, Authority, Identity
 from outbox import NOW, SC, SR, deliveries, put_into_outbox, report, sending, storescp
 from peers import Dcmtk, OrthancServer, missing
 from pynetdicom import AE, _config, build_context
-from reception import count, eventually, receiving, settings_for
+from reception import archive_of, count, eventually, receiving, settings_for
 
 from ich_node.cli.destinations import examine_destination
 from ich_node.cli.doctor import check_sources
@@ -25,6 +26,7 @@ from ich_node.delivery.confirm import confirm_due
 from ich_node.delivery.reach import Sending
 from ich_node.delivery.send import deliver_due
 from ich_node.errors import DestinationAway
+from ich_node.intake.fetch import Fetching, fetch, find_studies, held
 from ich_node.network import VERIFICATION, association_with
 from ich_node.settings.sections import Tls
 from ich_node.store.database import Database
@@ -275,3 +277,39 @@ def test_orthanc_takes_reports_and_commits_to_them_over_tls_both_ways(
     assert sent == 2
     assert count(database, "refused_callers") == 0
     database.dispose()
+
+
+@pytest.mark.peer
+def test_studies_are_fetched_from_orthanc_over_tls_both_ways(
+    sqlite_url: str, tmp_path: Path, tls_orthanc: TlsOrthanc, node: Identity
+) -> None:
+    database, images = Database(sqlite_url), ct_series(slices=3, rows=16, columns=16, AccessionNumber="A-1")
+    title, trusted = tls_orthanc.ae_title, credentials(node)
+    remote = {"name": "pacs", "ae_title": title, "host": "127.0.0.1", "port": tls_orthanc.port}
+    settings = settings_for(
+        tmp_path,
+        sqlite_url,
+        0,
+        senders=[{"ae_title": title, "address": "127.0.0.1", "certificate": PACS_NAME}],
+        sources=[{**remote, "tls": True, "tls_name": PACS_NAME}],
+        receiver={"port": 0, "tls_port": tls_orthanc.node_port},
+        tls=node.settings(),
+    )
+    (source,) = settings.sources
+    contexts = [build_context(images[0].SOPClassUID)]
+    with association_with(
+        source, contexts, calling_ae_title="CT1", timeout_s=20, credentials=trusted
+    ) as scanner:
+        statuses = [scanner.send_c_store(image).Status for image in images]
+
+    fetching = Fetching(source=source, receiver=settings.receiver, timeout_s=20, credentials=trusted)
+    with receiving(settings):
+        (study,), _ = find_studies(fetching, "A-1")
+        archive = archive_of(settings)
+        result = fetch(
+            fetching, study, here=lambda: held(database, archive, study.study_uid), tell=lambda _: None
+        )
+
+    database.dispose()
+    assert statuses == [0x0000] * 3
+    assert (result.trouble, result.here, result.whole) == (None, 3, True)
