@@ -14,8 +14,6 @@ from socket import (
     create_connection,
     socket,
 )
-from ssl import SSLSocket
-from typing import cast
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -23,14 +21,13 @@ from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event, EventHandlerType
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.transport import AssociationSocket
 
 from ich_node.dicom.ladder import LADDER
 from ich_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from ich_node.dicom.query import PENDING
 from ich_node.errors import DeliveryFailed, DeliveryRefused, DestinationAway, FetchFailed, UsageError
 from ich_node.settings.sections import RemoteEntity, Sender
-from ich_node.tls import Credentials, FirstByte, PeerCertificate, trouble_with
+from ich_node.tls import Credentials, PeerCertificate, trouble_with
 
 VERIFICATION = "1.2.840.10008.1.1"
 # Study Root Query/Retrieve Information Model - FIND (PS3.4 C.6.2)
@@ -245,30 +242,6 @@ def echo_trouble(
         return str(error)
 
 
-class _SecuredSocket(AssociationSocket):
-    """Takes over a connection of ours with TLS; is not taken in by what is no data, as FirstByte says."""
-
-    def __init__(self, plain: AssociationSocket) -> None:
-        self.__dict__.update(plain.__dict__)  # its own __init__ would report the connection a second time
-        self._first = FirstByte()
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is something to read."""
-        if self._first.held:
-            return True
-        try:
-            return super().ready and self._first.has_come(cast("SSLSocket", self.socket))
-        except OSError:
-            self.event_queue.put("Evt17")  # as where select says it
-            return False
-
-    def recv(self, nr_bytes: int) -> bytearray:
-        """Read so many bytes, fewer only where the peer hung up."""
-        first = self._first.take()
-        return bytearray(first) + super().recv(nr_bytes - len(first))
-
-
 def _credentials_for(remote: RemoteEntity, credentials: Credentials | None) -> Credentials | None:
     if not remote.tls:
         return None
@@ -299,8 +272,6 @@ def _associate(
         if transport is not None and transport.socket is not None:
             prepare_socket(transport.socket)
             transport.socket.settimeout(timeout_s)  # a peer that reads nothing must not hold us
-            if isinstance(transport.socket, SSLSocket):
-                event.assoc.dul.socket = _SecuredSocket(transport)
 
     try:
         return entity.associate(

@@ -21,8 +21,6 @@ from ssl import (
     SSLContext,
     SSLError,
     SSLSocket,
-    SSLWantReadError,
-    SSLWantWriteError,
     TLSVersion,
 )
 from typing import Any
@@ -199,39 +197,6 @@ def _file_words(error: Exception) -> str:
     if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
         return "the key does not belong to the certificate"
     return f"no PEM that can be used ({getattr(error, 'reason', None) or type(error).__name__})"
-
-
-class FirstByte:
-    """Looks whether application data has come over TLS.
-
-    A socket of TLS is readable for less: a ticket, a part of a record. A reader that waits for the rest of
-    it cannot send meanwhile what its peer waits for.
-    """
-
-    def __init__(self) -> None:
-        self._byte = b""
-
-    @property
-    def held(self) -> bool:
-        """Whether a byte was read and not taken."""
-        return bool(self._byte)
-
-    def has_come(self, connection: SSLSocket) -> bool:
-        """Whether reading gives something: data, or the end; raises OSError, and never waits."""
-        before = connection.gettimeout()
-        connection.settimeout(0)
-        try:
-            self._byte = connection.recv(1)
-        except (SSLWantReadError, SSLWantWriteError):
-            return False
-        finally:
-            connection.settimeout(before)
-        return True
-
-    def take(self) -> bytes:
-        """The byte, to be put before what is read next."""
-        byte, self._byte = self._byte, b""
-        return byte
 
 
 def handshake_words(error: OSError) -> str:

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable
 from socket import MSG_PEEK, socket
-from ssl import SSLSocket
+from ssl import SSLSocket, SSLWantReadError, SSLWantWriteError
 from typing import cast
 
 from pynetdicom.transport import AssociationSocket
 
 from ich_node.intake.listener import BoundedSocket, Limits
-from ich_node.tls import Credentials, FirstByte, PeerCertificate, handshake_words
+from ich_node.tls import Credentials, PeerCertificate, handshake_words
 
 HANDSHAKE_WITHIN_S = 10.0
 
@@ -29,18 +29,18 @@ class SecuredSocket(BoundedSocket):
         self._credentials = credentials
         self._refused = refused
         self._greeted = self._ended = False
-        self._first = FirstByte()
+        self._first = b""  # byte of what comes next
 
     @property
     def ready(self) -> bool:
         """Whether there is something to read; the first time, after the handshake."""
-        if self._ended or self._first.held:
+        if self._ended or self._first:
             return not self._ended
         try:
             if not self._greeted:
                 self._greeted = True
                 self._shake_hands()
-            return super().ready and self._first.has_come(cast("SSLSocket", self.socket))
+            return super().ready and self._data_has_come()
         except OSError:
             self._ended = True  # what follows a failed handshake is not read: it would pass for clear text
             self.event_queue.put("Evt17")  # as where select says it
@@ -48,10 +48,26 @@ class SecuredSocket(BoundedSocket):
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read exactly `nr_bytes`, fewer only where the peer hung up; raises PeerOverLimit."""
-        first = self._first.take()
+        first, self._first = self._first, b""
         if not first:
             return super().recv(nr_bytes)
         return bytearray(first) + super().recv(nr_bytes - len(first))
+
+    def _data_has_come(self) -> bool:
+        """Whether reading gives data, or the end; raises OSError.
+
+        A connection over TLS is readable for less: new keys, a part of a record. A reader that waits for
+        the rest of it cannot send meanwhile the answer that the peer waits for.
+        """
+        connection = cast("SSLSocket", self.socket)
+        connection.settimeout(0)
+        try:
+            self._first = connection.recv(1)
+        except (SSLWantReadError, SSLWantWriteError):
+            return False
+        finally:
+            connection.settimeout(self._within_s)
+        return True
 
     def _shake_hands(self) -> None:
         """Raises OSError where the peer does not get through it."""

@@ -205,7 +205,7 @@ def _peer_with_tickets(port: int, pacs: Identity) -> Iterator[None]:
         server.shutdown()
 
 
-def test_tickets_that_come_before_the_request_do_not_hold_it(
+def test_tickets_that_a_peer_sends_unasked_hold_no_request(
     free_port: int, node: Identity, pacs: Identity
 ) -> None:
     to = secured(sending(free_port, timeout_s=20), node)

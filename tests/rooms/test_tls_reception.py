@@ -2,12 +2,13 @@
 
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,13 @@ def associate(
     contexts = [build_context(CT, [EXPLICIT])]
     secure = (_context(identity, node), NODE_NAME)
     return entity.associate("127.0.0.1", port, contexts=contexts, ae_title=called, tls_args=secure)
+
+
+def assert_served(port: int, identity: Identity, node: Identity) -> None:
+    """A caller as it should be finds an association."""
+    association = associate(port, identity, node)
+    assert association.is_established
+    association.release()
 
 
 def _answer(association: Association) -> str:
@@ -188,8 +196,7 @@ def test_who_does_not_get_through_the_handshake_is_told_to_the_admin_and_holds_n
         for attempt in attempts.values():
             with suppress(OSError):
                 attempt()
-        good = associate(free_port, scanner, node)
-        good.release()
+        assert_served(free_port, scanner, node)
 
     said = [line["error"] for line in logs if line["event"] == "tls.refused"]
     (listed,) = _refused(sqlite_url)
@@ -197,7 +204,6 @@ def test_who_does_not_get_through_the_handshake_is_told_to_the_admin_and_holds_n
     assert (listed.address, listed.count, listed.calling_ae_title) == ("127.0.0.1", 8, "")
     assert listed.trouble == said[-1]
     assert listed.trouble in what_lets_in(listed, over_tls(tmp_path, sqlite_url, free_port, node))
-    assert good.is_released
 
 
 def _self_signed_context(itself: Authority, node: Identity) -> ssl.SSLContext:
@@ -211,7 +217,7 @@ def test_a_look_whether_it_listens_is_no_failure(
 ) -> None:
     with capture_logs() as logs, receiving(over_tls(tmp_path, sqlite_url, free_port, node)):
         socket.create_connection(("127.0.0.1", free_port)).close()
-        associate(free_port, scanner, node).release()
+        assert_served(free_port, scanner, node)
 
     assert not [line for line in logs if line["event"] == "tls.refused"]
     assert _refused(sqlite_url) == []
@@ -283,7 +289,7 @@ def test_silent_and_half_handshakes_keep_nobody_out_and_are_cut_in_time(
         ]
         for peer in peers[:4]:
             peer.sendall(HALF_HELLO)
-        associate(free_port, scanner, node).release()
+        assert_served(free_port, scanner, node)
         served_while_they_wait = not any(line["event"] == "tls.refused" for line in logs)
         for peer in peers[:4]:  # one byte now and then does not prolong it
             with suppress(OSError):
@@ -305,7 +311,7 @@ def test_at_the_end_it_waits_for_no_handshake(
         for words in (b"", HALF_HELLO):
             peer = stack.enter_context(socket.create_connection(("127.0.0.1", free_port)))
             peer.sendall(words)
-        associate(free_port, scanner, node).release()
+        assert_served(free_port, scanner, node)
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
         exit_status = process.wait(30)
@@ -384,3 +390,71 @@ def test_a_caller_that_asks_and_waits_in_small_pieces_is_served_to_the_end(
     assert statuses == [0x0000] * 10
     assert seconds < 30
     eventually(lambda: association.is_released)
+
+
+@contextmanager
+def _led_by_openssl(
+    port: int, identity: Identity, node: Identity
+) -> Iterator[tuple[int, Callable[[], None]]]:
+    """A port in clear text whose caller OpenSSL leads to the receiver; and how OpenSSL changes its keys."""
+    command = ["openssl", "s_client", "-brief", "-tls1_3", "-connect", f"127.0.0.1:{port}"]
+    files = ["-cert", identity.certificate, "-key", identity.key, "-CAfile", node.authority]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        subprocess.Popen([*command, *map(str, files)], bufsize=0, **pipes) as openssl,
+    ):
+
+        def lead() -> None:
+            caller, _ = listening.accept()
+            with caller:
+                back = threading.Thread(target=_copy, args=(openssl.stdout.read, caller.sendall))
+                back.start()
+                _copy(caller.recv, openssl.stdin.write)
+                openssl.terminate()
+                back.join()
+
+        thread = threading.Thread(target=lead)
+        thread.start()
+        yield listening.getsockname()[1], lambda: openssl.stdin.write(b"k\n")
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def _copy(read: Callable[[int], bytes], write: Callable[[bytes], object]) -> None:
+    with suppress(OSError):
+        while piece := read(4096):
+            write(piece)
+
+
+def test_keys_that_change_while_the_peer_waits_do_not_hold_back_its_answer(
+    sqlite_url: str, tmp_path: Path, free_port: int, node: Identity, scanner: Identity
+) -> None:
+    """Such a record makes the connection readable and holds nothing to read."""
+    from reception import associate as associate_in_clear
+
+    paths = [tmp_path / f"{number}.dcm" for number in range(2)]
+    for path, image in zip(paths, ct_series(slices=2, rows=16, columns=16), strict=True):
+        path.write_bytes(Message.of(image).file())
+    lock = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    answers: list[int] = []
+
+    with (
+        receiving(over_tls(tmp_path, sqlite_url, free_port, node)),
+        _led_by_openssl(free_port, scanner, node) as (led, change_keys),
+    ):
+        association = associate_in_clear(led, [(CT, [EXPLICIT])])
+        association.send_c_store(paths[0])
+        lock.execute("BEGIN IMMEDIATE")  # the answer to the next one waits for this
+        sender = threading.Thread(target=lambda: answers.append(association.send_c_store(paths[1]).Status))
+        sender.start()
+        eventually(lambda: len(list((tmp_path / "storage/images").rglob("*.dcm"))) == 2)
+        change_keys()
+        time.sleep(0.5)  # until the record has come: nothing shows that it has
+        lock.execute("ROLLBACK")
+        sender.join(15)
+        answered = list(answers)  # what is sent next would end a wait
+        association.release()
+
+    lock.close()
+    assert answered == [0x0000]
