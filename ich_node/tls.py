@@ -34,13 +34,16 @@ SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
 _ALERT_WITHIN_S = 1.0  # in TLS 1.3 a peer looks at our certificate after the handshake has ended for us
 MOST_NAMES = 3  # of a peer's certificate, in a message
 _OTHER_NAME = (62, 64)  # verify codes of OpenSSL: not for this host name, not for this address
+_UNSIGNED = (
+    "is not signed by an authority in tls.authorities: if it is to be trusted, add its authority there"
+)
 _VERIFY_WORDS = {
     9: "is not valid yet: compare the clocks",
     10: "has expired",
-    18: "is not signed by an authority in tls.authorities, but by itself",
-    19: "is not signed by an authority in tls.authorities",
-    20: "is not signed by an authority in tls.authorities",
-    21: "is not signed by an authority in tls.authorities",
+    18: "is signed by itself, and not in tls.authorities: if it is to be trusted, add it there",
+    19: _UNSIGNED,
+    20: _UNSIGNED,
+    21: _UNSIGNED,
     26: "is not made for this side of a connection (extended key usage)",
     66: "has a key that is too short",
 }
@@ -202,7 +205,7 @@ def _file_words(error: Exception) -> str:
 def handshake_words(error: OSError) -> str:
     """Why a handshake failed, about the other side (`it`)."""
     if isinstance(error, SSLCertVerificationError):
-        return f"its certificate {_VERIFY_WORDS.get(error.verify_code, f'fails: {error.verify_message}')}"
+        return f"its certificate {_verify_words(error)}"
     if isinstance(error, TimeoutError):
         return "it does not end the handshake in time"
     if isinstance(error, SSLError) and error.reason in _HANDSHAKE_WORDS:
@@ -210,6 +213,10 @@ def handshake_words(error: OSError) -> str:
     if isinstance(error, ConnectionError) or "EOF" in type(error).__name__:
         return "it hangs up in the handshake"
     return f"the handshake failed ({getattr(error, 'reason', None) or type(error).__name__})"
+
+
+def _verify_words(error: SSLCertVerificationError) -> str:
+    return _VERIFY_WORDS.get(error.verify_code, f"fails: {error.verify_message}")
 
 
 def trouble_with(remote: RemoteEntity, credentials: Credentials, *, timeout_s: float) -> str | None:
@@ -221,7 +228,7 @@ def trouble_with(remote: RemoteEntity, credentials: Credentials, *, timeout_s: f
         return None
     except SSLCertVerificationError as error:
         if error.verify_code not in _OTHER_NAME:
-            return f"the certificate of {where}: {handshake_words(error)}"
+            return f"the certificate of {where} {_verify_words(error)}"
         names = " or ".join(_names_of(remote, credentials, timeout_s)[:MOST_NAMES]) or "no name"
         return f"the certificate of {where} is not for {remote.tls_host}, but for {names}: set tls_name to it"
     except OSError as error:

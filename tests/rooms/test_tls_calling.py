@@ -98,7 +98,11 @@ def test_reports_go_to_dcmtk_over_tls(
 @pytest.mark.parametrize(
     ("shown", "tls_name", "words"),
     [
-        ("elsewhere", PACS_NAME, "not signed by an authority in tls.authorities"),
+        (
+            "elsewhere",
+            PACS_NAME,
+            "is not signed by an authority in tls.authorities: if it is to be trusted, add its",
+        ),
         ("ended", PACS_NAME, "has expired"),
         ("pacs", "", f"is not for 127.0.0.1, but for {PACS_NAME}: set tls_name to it"),
         ("pacs", "ris.hospital.example", f"is not for ris.hospital.example, but for {PACS_NAME}"),

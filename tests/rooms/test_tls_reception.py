@@ -185,7 +185,7 @@ def test_who_does_not_get_through_the_handshake_is_told_to_the_admin_and_holds_n
         "it shows no certificate": lambda: _shake(free_port, _context(None, node)),
         "its certificate has expired": lambda: _shake(free_port, _context(ended, node)),
         "not signed by an authority in tls.authorities": lambda: _shake(free_port, _context(stranger, node)),
-        "but by itself": lambda: _shake(free_port, _self_signed_context(itself, node)),
+        "is signed by itself": lambda: _shake(free_port, _self_signed_context(itself, node)),
         "only versions of TLS before 1.2": lambda: _shake(free_port, old),
         "no cipher suite of BCP 195": lambda: _shake(free_port, plain_suites),
         "it speaks no TLS there": lambda: _say(free_port, b"\x01\x00\x00\x00\x00\x04abcd"),
