@@ -88,21 +88,23 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _ports_and_certificates_fit(self) -> "Settings":
-        port, tls_port, files = self.receiver.port, self.receiver.tls_port, bool(self.tls.certificate)
-        with_tls = [entity.name for entity in (*self.destinations, *self.sources) if entity.tls]
-        certified = [sender.ae_title for sender in self.senders if sender.certificate]
-        problems = {
-            "receiver: port and tls_port are both 0: nobody could call": not (port or tls_port),
-            f"receiver: port and tls_port are both {port}": bool(port) and port == tls_port,
-            "receiver.tls_port needs [tls]: certificate, key and authorities": bool(tls_port) and not files,
-            f"tls = true of {', '.join(with_tls)} needs [tls]: certificate, key and authorities": bool(
-                with_tls
-            )
-            and not files,
-            f"senders: {', '.join(certified)} must call with TLS; set receiver.tls_port": bool(certified)
-            and not tls_port,
-        }
-        if found := [words for words, holds in problems.items() if holds]:
+        port, tls_port = self.receiver.port, self.receiver.tls_port
+        no_files = not self.tls.certificate
+        secured = ", ".join(entity.name for entity in (*self.destinations, *self.sources) if entity.tls)
+        certified = ", ".join(sender.ae_title for sender in self.senders if sender.certificate)
+        plain = ", ".join(sender.ae_title for sender in self.senders if not sender.certificate)
+        problems = (
+            (not (port or tls_port), "receiver: port and tls_port are both 0: nobody could call"),
+            (port and port == tls_port, f"receiver: port and tls_port are both {port}"),
+            (tls_port and no_files, "receiver.tls_port needs [tls]: certificate, key and authorities"),
+            (secured and no_files, f"tls = true of {secured} needs [tls]: certificate, key and authorities"),
+            (certified and not tls_port, f"senders: {certified} must call with TLS; set receiver.tls_port"),
+            (
+                plain and not port,
+                f"senders: {plain} call in clear text; name a certificate or set receiver.port",
+            ),
+        )
+        if found := [words for holds, words in problems if holds]:
             raise ValueError("; ".join(found))
         return self
 

@@ -149,6 +149,10 @@ def test_the_scheduler_looks_at_the_certificates_when_it_starts(
             f'{TLS}[[senders]]\nae_title = "CT1"\naddress = "10.1.2.3"\ncertificate = "ct1"\n',
             "CT1 must call with TLS; set receiver.tls_port",
         ),
+        (
+            f'{TLS}[receiver]\nport = 0\ntls_port = 1\n[[senders]]\nae_title = "CT1"\naddress = "10.1.2.3"\n',
+            "CT1 call in clear text; name a certificate or set receiver.port",
+        ),
     ],
 )
 def test_settings_of_tls_that_cannot_work_are_said_at_once(tmp_path: Path, text: str, words: str) -> None:

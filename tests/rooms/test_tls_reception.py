@@ -242,6 +242,19 @@ def test_a_good_certificate_under_another_ae_title_is_rejected_and_listed_with_w
     assert workstation.fingerprint in words
 
 
+def test_a_common_name_counts_only_where_the_certificate_has_no_dns_name(
+    sqlite_url: str, tmp_path: Path, free_port: int, hospital: Authority, node: Identity
+) -> None:
+    old_fashioned = hospital.issue(common_name="CT Scanner 1", as_="old")
+    pretender = hospital.issue("ws7.hospital.example", common_name="CT Scanner 1", as_="ws7")
+
+    with receiving(over_tls(tmp_path, sqlite_url, free_port, node, named="ct scanner 1")):
+        assert_served(free_port, old_fashioned, node)
+        refused = associate(free_port, pretender, node)
+
+    assert _answer(refused) == "1/1/3"
+
+
 def test_an_entry_with_a_certificate_lets_in_over_tls_only_and_one_without_in_clear_text_only(
     sqlite_url: str, tmp_path: Path, free_port: int, hospital: Authority, node: Identity, scanner: Identity
 ) -> None:
@@ -300,6 +313,35 @@ def test_silent_and_half_handshakes_keep_nobody_out_and_are_cut_in_time(
     assert served_while_they_wait
     assert ends[4:] == [b""] * 4
     assert said == ["it does not end the handshake in time"] * 8
+
+
+def test_who_stalls_after_the_handshake_is_cut_off_while_others_are_served(
+    sqlite_url: str, tmp_path: Path, free_port: int, node: Identity, scanner: Identity
+) -> None:
+    settings = over_tls(tmp_path, sqlite_url, free_port, node, idle_timeout_s=3)
+
+    with receiving(settings), ExitStack() as stack:
+        peers = [
+            stack.enter_context(
+                _context(scanner, node).wrap_socket(
+                    socket.create_connection(("127.0.0.1", free_port), timeout=30), server_hostname=NODE_NAME
+                )
+            )
+            for _ in range(3)
+        ]
+        for peer, words in zip(peers, (b"", b"\x01", b"\x01\x00\x00\x00\x01\x00half"), strict=True):
+            peer.sendall(words)
+        assert_served(free_port, scanner, node)
+        ends = [_read_to_the_end(peer) for peer in peers]
+
+    assert ends == [b""] * 3
+
+
+def _read_to_the_end(peer: ssl.SSLSocket) -> bytes:
+    try:
+        return peer.recv(100)
+    except (ConnectionError, ssl.SSLEOFError):
+        return b""  # closed without the farewell of TLS
 
 
 def test_at_the_end_it_waits_for_no_handshake(
