@@ -182,6 +182,28 @@ def test_files_of_ours_that_are_wrong_leave_the_report_waiting(
     assert waiting.state is DeliveryState.PENDING
 
 
+@pytest.mark.peer
+def test_a_renewed_certificate_serves_the_next_delivery_of_the_same_process(
+    sqlite_url: str, tmp_path: Path, free_port: int, dcmtk: Dcmtk, hospital: Authority, pacs: Identity
+) -> None:
+    ours = hospital.issue(NODE_NAME, as_="node", days=-1)
+    renewed = hospital.issue(NODE_NAME, as_="renewed")
+    database = Database(sqlite_url)
+    study_id = put_into_outbox(database, report())
+    to = secured(sending(free_port), ours)
+
+    with storescp(dcmtk, tmp_path / "taken", free_port, *pacs.options()):
+        deliver_due(database, to)
+        (before,) = deliveries(database, study_id)
+        renewed.key.replace(ours.key)
+        renewed.certificate.replace(ours.certificate)
+        deliver_due(database, replace(to, now=lambda: NOW + timedelta(seconds=100)))
+
+    (after,) = deliveries(database, study_id)
+    database.dispose()
+    assert (before.state, after.state) == (DeliveryState.PENDING, DeliveryState.SENT)
+
+
 def _echo(to: Sending) -> int:
     with association_with(
         to.destination,

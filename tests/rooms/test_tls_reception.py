@@ -79,13 +79,20 @@ def _context(identity: Identity | None, trusting: Identity) -> ssl.SSLContext:
 
 
 def associate(
-    port: int, identity: Identity, node: Identity, *, calling: str = SCANNER, called: str = NODE
+    port: int,
+    identity: Identity,
+    node: Identity,
+    *,
+    calling: str = SCANNER,
+    newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
 ) -> Association:
     entity = application_entity(calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
     contexts = [build_context(CT, [EXPLICIT])]
-    secure = (_context(identity, node), NODE_NAME)
-    return entity.associate("127.0.0.1", port, contexts=contexts, ae_title=called, tls_args=secure)
+    context = _context(identity, node)
+    context.maximum_version = newest
+    secure = (context, NODE_NAME)
+    return entity.associate("127.0.0.1", port, contexts=contexts, ae_title=NODE, tls_args=secure)
 
 
 def assert_served(port: int, identity: Identity, node: Identity) -> None:
@@ -414,8 +421,14 @@ def test_files_that_are_wrong_at_the_start_are_said_in_words(
         run(settings, threading.Event())
 
 
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_caller_that_asks_and_waits_in_small_pieces_is_served_to_the_end(
-    sqlite_url: str, tmp_path: Path, free_port: int, node: Identity, scanner: Identity
+    sqlite_url: str,
+    tmp_path: Path,
+    free_port: int,
+    node: Identity,
+    scanner: Identity,
+    newest: ssl.TLSVersion,
 ) -> None:
     """Many PDUs in one record, and one PDU in many: nothing may be left lying inside TLS."""
     image = ct_series(slices=1, rows=256, columns=256)[0]
@@ -423,15 +436,16 @@ def test_a_caller_that_asks_and_waits_in_small_pieces_is_served_to_the_end(
     path.write_bytes(Message.of(image).file())
 
     with receiving(over_tls(tmp_path, sqlite_url, free_port, node, max_pdu_bytes=4096)):
-        association = associate(free_port, scanner, node)
+        association = associate(free_port, scanner, node, newest=newest)
+        version = association.dul.socket.socket.version()
         started = time.monotonic()
         statuses = [association.send_c_store(path).Status for _ in range(10)]
         seconds = time.monotonic() - started
         association.release()
 
+    assert version == newest.name.replace("_", ".")
     assert statuses == [0x0000] * 10
     assert seconds < 30
-    eventually(lambda: association.is_released)
 
 
 @contextmanager
