@@ -14,7 +14,7 @@ ALLOWED_KEYS = frozenset(
         "address", "outcome", "reason", "stage", "seconds", "attempt", "attempts", "device", "bundle",
         "status", "error", "count", "bytes", "state", "run", "port", "host", "pid", "exit_status",
         "next_in_s", "free_mb", "mode", "ae_title", "signal", "job",
-        "source", "heads",
+        "source", "heads", "certificate", "days",
     }
 )  # fmt: skip
 

@@ -25,8 +25,9 @@ from pynetdicom.presentation import PresentationContext
 from ich_node.dicom.ladder import LADDER
 from ich_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from ich_node.dicom.query import PENDING
-from ich_node.errors import DeliveryFailed, DeliveryRefused, DestinationAway, FetchFailed
+from ich_node.errors import DeliveryFailed, DeliveryRefused, DestinationAway, FetchFailed, UsageError
 from ich_node.settings.sections import RemoteEntity, Sender
+from ich_node.tls import Credentials, PeerCertificate, trouble_with
 
 VERIFICATION = "1.2.840.10008.1.1"
 # Study Root Query/Retrieve Information Model - FIND (PS3.4 C.6.2)
@@ -38,7 +39,7 @@ SUCCESS = 0x0000
 LONGEST_UID = 64
 
 _REJECTIONS: dict[tuple[int | None, ...], str] = {
-    (1, 1, 3): "it does not know our AE title or address",
+    (1, 1, 3): "it does not know our AE title, address or certificate",
     (1, 1, 7): "it does not have the AE title that we called",
     (2, 3, 1): "it is congested",
     (2, 3, 2): "it has no association left",
@@ -73,15 +74,26 @@ def application_entity(ae_title: str) -> AE:
     return entity
 
 
-def is_known(senders: Sequence[Sender], ae_title: str, address: str) -> bool:
-    """Whether this AE title may call from this address."""
+def entries_of(senders: Sequence[Sender], ae_title: str, address: str) -> list[Sender]:
+    """The entries for an AE title at an address."""
     caller = ip_address(address.partition("%")[0])
     if isinstance(caller, IPv6Address) and caller.ipv4_mapped:
         caller = caller.ipv4_mapped
-    return any(
-        sender.ae_title == ae_title and caller in ip_network(sender.address, strict=False)
+    return [
+        sender
         for sender in senders
-    )
+        if sender.ae_title == ae_title and caller in ip_network(sender.address, strict=False)
+    ]
+
+
+def is_known(
+    senders: Sequence[Sender], ae_title: str, address: str, certificate: PeerCertificate | None
+) -> bool:
+    """Whether this AE title may call from this address with this certificate; None: in clear text."""
+    entries = entries_of(senders, ae_title, address)
+    if certificate is None:
+        return any(not entry.certificate for entry in entries)
+    return any(entry.certificate and certificate.is_meant_by(entry.certificate) for entry in entries)
 
 
 def prepare_socket(connection: socket) -> None:
@@ -113,13 +125,17 @@ def association_with(
     *,
     calling_ae_title: str,
     timeout_s: float,
+    credentials: Credentials | None = None,
     handlers: Sequence[EventHandlerType] = (),
 ) -> Iterator[Association]:
-    """Hold an association; every wait in it ends after `timeout_s`.
+    """Hold an association; every wait in it ends after `timeout_s`. With `remote.tls` it needs credentials.
 
     Raises DestinationAway where none comes about, DeliveryRefused where the peer takes none of the contexts.
     """
-    association = _associate(remote, contexts, calling_ae_title, timeout_s, handlers)
+    secured = _credentials_for(remote, credentials)
+    association = _associate(remote, contexts, calling_ae_title, timeout_s, handlers, credentials=secured)
+    if not association.is_established:
+        raise _why_not(remote, association, secured, timeout_s)
     try:
         yield association
     finally:
@@ -136,7 +152,8 @@ def within(association: Association, seconds: float) -> Iterator[None]:
     def cut() -> None:
         with suppress(OSError):
             if connection is not None:
-                connection.shutdown(SHUT_RDWR)
+                # of the plain socket: that of TLS would first forget TLS, under a thread that still sends
+                socket.shutdown(connection, SHUT_RDWR)
 
     timer = threading.Timer(seconds, cut)
     timer.start()
@@ -196,16 +213,43 @@ def hold_reactor(association: Association) -> None:
             time.sleep(_LOOK_S)
 
 
-def echo(remote: RemoteEntity, *, calling_ae_title: str, timeout_s: float) -> bool:
+def echo(
+    remote: RemoteEntity, *, calling_ae_title: str, timeout_s: float, credentials: Credentials | None = None
+) -> bool:
     """Ask whether the peer answers (C-ECHO)."""
+    trouble = echo_trouble(
+        remote, calling_ae_title=calling_ae_title, timeout_s=timeout_s, credentials=credentials
+    )
+    return trouble is None
+
+
+def echo_trouble(
+    remote: RemoteEntity, *, calling_ae_title: str, timeout_s: float, credentials: Credentials | None = None
+) -> str | None:
+    """Why the peer does not answer (C-ECHO), None where it does."""
     contexts = [build_context(VERIFICATION)]
     try:
         with association_with(
-            remote, contexts, calling_ae_title=calling_ae_title, timeout_s=timeout_s
+            remote,
+            contexts,
+            calling_ae_title=calling_ae_title,
+            timeout_s=timeout_s,
+            credentials=credentials,
         ) as association:
-            return bool(association.send_c_echo().get("Status") == SUCCESS)
-    except (DeliveryFailed, DeliveryRefused):
-        return False
+            status = association.send_c_echo().get("Status")
+            return None if status == SUCCESS else f"{remote.name} gave no answer"
+    except (DeliveryFailed, DeliveryRefused) as error:
+        return str(error)
+
+
+def _credentials_for(remote: RemoteEntity, credentials: Credentials | None) -> Credentials | None:
+    if not remote.tls:
+        return None
+    if credentials is None:
+        raise DestinationAway(
+            f"{remote.name} is called with TLS, and the settings name no certificate of ours"
+        )
+    return credentials
 
 
 def _associate(
@@ -214,6 +258,8 @@ def _associate(
     calling_ae_title: str,
     timeout_s: float,
     handlers: Sequence[EventHandlerType],
+    *,
+    credentials: Credentials | None,
 ) -> Association:
     entity = application_entity(calling_ae_title)
     entity.connection_timeout = timeout_s
@@ -228,21 +274,23 @@ def _associate(
             transport.socket.settimeout(timeout_s)  # a peer that reads nothing must not hold us
 
     try:
-        association = entity.associate(
+        return entity.associate(
             remote.host,
             remote.port,
             contexts=list(contexts),
             ae_title=remote.ae_title,
             evt_handlers=[(evt.EVT_CONN_OPEN, bound_the_socket), *handlers],
+            tls_args=None if credentials is None else (credentials.calling(), remote.tls_host),
         )
+    except UsageError as error:
+        raise DestinationAway(f"no TLS with {remote.name}: {error}") from error
     except OSError as error:
         raise DestinationAway(f"the host name of {remote.name} cannot be resolved") from error
-    if association.is_established:
-        return association
-    raise _why_not(remote, association)
 
 
-def _why_not(remote: RemoteEntity, association: Association) -> DestinationAway | DeliveryRefused:
+def _why_not(
+    remote: RemoteEntity, association: Association, credentials: Credentials | None, timeout_s: float
+) -> DestinationAway | DeliveryRefused:
     if association.is_rejected:
         answer = association.acceptor.primitive
         said = (answer.result, answer.result_source, answer.diagnostic) if answer else (0, 0, 0)
@@ -250,4 +298,5 @@ def _why_not(remote: RemoteEntity, association: Association) -> DestinationAway 
         return DestinationAway(f"{remote.name} rejected the association: {because}")
     if association.rejected_contexts:
         return DeliveryRefused(f"{remote.name} takes none of the SOP classes that we propose")
-    return DestinationAway(f"{remote.name} does not answer at {remote.host}:{remote.port}")
+    trouble = trouble_with(remote, credentials, timeout_s=timeout_s) if credentials else None
+    return DestinationAway(trouble or f"{remote.name} does not answer at {remote.host}:{remote.port}")

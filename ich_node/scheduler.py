@@ -15,6 +15,7 @@ from ich_node.intake.early import EarlyWatch
 from ich_node.intake.forget import forget_old_images
 from ich_node.log import logger
 from ich_node.retraining.run import run_requested
+from ich_node.settings.sections import Tls
 from ich_node.settings.tree import Settings
 from ich_node.store.clock import newest_event_at, pull_back
 from ich_node.store.database import Database, await_current
@@ -25,6 +26,7 @@ COMPARE_EVERY_S = 1
 RETRAIN_EVERY_S = 2
 FORGET_EVERY_S = 600
 LOOK_AT_CLOCK_S = 1
+CERTIFICATES_EVERY_S = 24 * 3600
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
@@ -49,6 +51,9 @@ def run(settings: Settings, stop: threading.Event) -> None:
         FORGET_EVERY_S, "forget", lambda: forget_old_images(database, archive, settings.storage, now=_now())
     )
     _every(RETRAIN_EVERY_S, "retrain", lambda: run_requested(database, settings, stop))
+    if settings.tls.certificate:
+        _look_at_certificates(settings.tls)
+        _every(CERTIFICATES_EVERY_S, "certificates", lambda: _look_at_certificates(settings.tls))
     scheduler.start()
     _watch_the_clock(database, scheduler, stop)
     scheduler.shutdown(wait=True)
@@ -88,6 +93,12 @@ def _go_on_from_now(
 
 def _both_clocks() -> Look:
     return Look(wall_s=time.time(), steady_s=time.monotonic())
+
+
+def _look_at_certificates(files: Tls) -> None:
+    from ich_node.certificates import warn_of_ends
+
+    warn_of_ends(files, now=_now())
 
 
 def _guarded(name: str, job: Callable[[], object]) -> None:

@@ -51,9 +51,14 @@ class OrthancServer:
             "DicomAlwaysAllowFind": True,
             "DicomAlwaysAllowMove": True,
             "DicomModalities": {"node": [node_ae_title, "127.0.0.1", self.node_port]},
+            **self.settings(),
         }
         (folder / "orthanc.json").write_text(json.dumps(settings))
         self._log = folder / "log"
+
+    def settings(self) -> dict[str, object]:
+        """What a kind of its own sets beside these."""
+        return {}
 
     def start(self) -> None:
         with self._log.open("ab") as log:

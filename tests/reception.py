@@ -64,7 +64,7 @@ def receiving(settings: Settings) -> Iterator[int]:
     assert ready.wait(20)
     assert not failures
     try:
-        yield settings.receiver.port
+        yield settings.receiver.first_port
     finally:
         stop.set()
         thread.join(40)
@@ -90,7 +90,7 @@ def receiver_process(settings: Settings, log: Path) -> Iterator[subprocess.Popen
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     try:
         assert process.stdout is not None
-        assert process.stdout.readline().strip() == str(settings.receiver.port), log.read_text()
+        assert process.stdout.readline().strip() == str(settings.receiver.first_port), log.read_text()
         yield process
     finally:
         if process.poll() is None:

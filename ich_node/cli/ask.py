@@ -186,18 +186,18 @@ def list_quarantine(
 @senders.command("list")
 def list_senders(context: typer.Context) -> None:
     """List who may send and who was refused, with what would let them in."""
-    from ich_node.cli.callers import what_lets_in
+    from ich_node.cli.callers import way_in, what_lets_in, who_called
     from ich_node.store.quarantine import list_refused_callers
 
     settings = given(context).settings()
     for sender in settings.senders:
-        say(f"may send: {sender.ae_title} from {sender.address}")
+        say(f"may send: {way_in(sender)}")
     with given(context).database().transaction() as connection:
         refused = list_refused_callers(connection)
     for caller in refused:
         say(
             f"refused {'once' if caller.count == 1 else f'{caller.count} times'}, "
             f"last {caller.last_at.astimezone():%Y-%m-%d %H:%M}: "
-            f"{caller.calling_ae_title!r} from {caller.address}"
+            f"{who_called(caller)}"
         )
-        say("  " + what_lets_in(caller, settings.receiver.ae_title).replace("\n", "\n  "))
+        say("  " + what_lets_in(caller, settings).replace("\n", "\n  "))

@@ -16,6 +16,7 @@ from ich_node.settings.tree import Settings
 from ich_node.store.alarms import count_unproven, waiting
 from ich_node.store.database import Database
 from ich_node.store.outages import list_outages
+from ich_node.tls import credentials_of
 
 TIMEOUT_S = 5.0
 
@@ -23,7 +24,12 @@ TIMEOUT_S = 5.0
 def examine_destination(destination: Destination, settings: Settings) -> Iterator[Check]:
     """Try all that the delivery of a report needs; the first thing that is wrong may hide the others."""
     subject = f"destination {destination.name}"
-    seen = look_at(destination, calling_ae_title=settings.receiver.ae_title, timeout_s=TIMEOUT_S)
+    seen = look_at(
+        destination,
+        calling_ae_title=settings.receiver.ae_title,
+        timeout_s=TIMEOUT_S,
+        credentials=credentials_of(settings.tls),
+    )
     yield _answers(subject, destination, seen, settings)
     if seen.away is None:
         yield _takes(subject, seen)

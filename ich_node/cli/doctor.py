@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator
 
+from ich_node.cli.callers import way_in
+from ich_node.cli.certificates import examine_certificates
 from ich_node.cli.check import Check
 from ich_node.cli.context import Given, now
 from ich_node.cli.destinations import examine_destination, examine_waiting
 from ich_node.errors import IchNodeError, UsageError
 from ich_node.intake.fetch import may_send
-from ich_node.network import echo
+from ich_node.network import echo_trouble
 from ich_node.settings.sections import RemoteEntity
 from ich_node.settings.tree import Settings
 from ich_node.store.clock import newest_event_at, server_time
 from ich_node.store.database import Database
 from ich_node.store.deliveries import count_failed
 from ich_node.store.files import Archive
+from ich_node.tls import credentials_of
 
 # leases pass from one machine to another by the clock; the shortest sensible one is ten times this
 CLOCKS_MAY_DIFFER_S = 5.0
@@ -28,6 +31,7 @@ def examine(given: Given, destination: str | None = None) -> list[Check]:
         Check(subject="mode", passed=True, words=_MODES[settings.mode]),
         _disk(settings),
         *_database_and_bundle(given, settings),
+        *examine_certificates(settings.tls, now=now()),
         *_senders(settings),
         *_destinations(settings, None),
         *check_sources(settings),
@@ -122,7 +126,7 @@ def _senders(settings: Settings) -> Iterator[Check]:
             words="nobody may send; add [[senders]] with the ae_title and address of the scanner or PACS",
         )
     for sender in settings.senders:
-        yield Check(subject="senders", passed=True, words=f"{sender.ae_title} from {sender.address}")
+        yield Check(subject="senders", passed=True, words=way_in(sender))
 
 
 def _destinations(settings: Settings, only: str | None) -> Iterator[Check]:
@@ -150,11 +154,13 @@ def check_sources(settings: Settings) -> Iterator[Check]:
 
 def _answering(subject: str, remote: RemoteEntity, settings: Settings) -> Check:
     where = f"{remote.ae_title} at {remote.host}:{remote.port}"
-    answers = echo(remote, calling_ae_title=settings.receiver.ae_title, timeout_s=5)
+    us = settings.receiver.ae_title
+    credentials = credentials_of(settings.tls)
+    trouble = echo_trouble(remote, calling_ae_title=us, timeout_s=5, credentials=credentials)
     words = (
         f"answers C-ECHO as {where}"
-        if answers
-        else f"does not answer C-ECHO as {where}; check host, port and firewall, "
-        f"and that it knows the AE title {settings.receiver.ae_title}"
+        if trouble is None
+        else f"does not answer C-ECHO as {where} ({trouble}); check host, port and firewall, "
+        f"and that it knows the AE title {us}"
     )
-    return Check(subject=subject, passed=answers, words=words)
+    return Check(subject=subject, passed=trouble is None, words=words)

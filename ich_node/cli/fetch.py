@@ -51,6 +51,7 @@ def fetch(
     from ich_node.intake.fetch import Fetching, find_studies
     from ich_node.log import configure
     from ich_node.network import adjust_pynetdicom
+    from ich_node.tls import credentials_of
 
     settings = given(context).settings()
     asked = asked_accession(accession)
@@ -61,7 +62,11 @@ def fetch(
     adjust_pynetdicom()
     with _ctrl_c() as stop:
         fetching = Fetching(
-            source=chosen, receiver=settings.receiver, timeout_s=settings.fetch.timeout_s, stop=stop
+            source=chosen,
+            receiver=settings.receiver,
+            timeout_s=settings.fetch.timeout_s,
+            credentials=credentials_of(settings.tls),
+            stop=stop,
         )
         studies, others = find_studies(fetching, asked)
         _say_found(chosen, asked, studies, others)
@@ -95,8 +100,8 @@ def _require_way_in(settings: Settings, source: Source) -> None:
         )
     if not receiver_listens(settings.receiver):
         raise IchNodeError(
-            f"the receiver does not run: nothing listens on port {settings.receiver.port} of this machine; "
-            "start `ich-node serve` (or ich-node.target), on the machine where you fetch"
+            f"the receiver does not run: nothing listens on port {settings.receiver.first_port} of this "
+            "machine; start `ich-node serve` (or ich-node.target), on the machine where you fetch"
         )
 
 
@@ -204,7 +209,7 @@ def _say_refused(settings: Settings, database: "Database", *, since: datetime) -
         refused = [caller for caller in list_refused_callers(connection) if caller.last_at >= since]
     for caller in refused:
         say(f"  meanwhile the receiver refused {caller.calling_ae_title!r} from {caller.address}")
-        say(f"  {what_lets_in(caller, settings.receiver.ae_title)}")
+        say(f"  {what_lets_in(caller, settings)}")
 
 
 def _counted(number: int, one: str, many: str | None = None) -> str:

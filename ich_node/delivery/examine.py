@@ -21,6 +21,7 @@ from ich_node.network import (
     report_contexts,
 )
 from ich_node.settings.sections import Destination
+from ich_node.tls import Credentials
 
 _SYNTAXES: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 
@@ -36,14 +37,24 @@ class Seen:
     commitment_trouble: str | None = None
 
 
-def look_at(destination: Destination, *, calling_ae_title: str, timeout_s: float) -> Seen:
+def look_at(
+    destination: Destination,
+    *,
+    calling_ae_title: str,
+    timeout_s: float,
+    credentials: Credentials | None = None,
+) -> Seen:
     """Try what the delivery of a report needs; a destination that is away is tried once."""
     taken: list[str] = []
 
     def attempt(contexts: list[PresentationContext], act: Callable[[Association], str | None]) -> str | None:
         try:
             with association_with(
-                destination, contexts, calling_ae_title=calling_ae_title, timeout_s=timeout_s
+                destination,
+                contexts,
+                calling_ae_title=calling_ae_title,
+                timeout_s=timeout_s,
+                credentials=credentials,
             ) as association:
                 return act(association)
         except DeliveryRefused:

@@ -19,6 +19,7 @@ from ich_node.network import association_with
 from ich_node.settings.sections import Delivery, Destination
 from ich_node.store.database import Database
 from ich_node.store.outages import end_outage, note_outage, outage_of, take_probe
+from ich_node.tls import Credentials
 
 WAITS_PER_CALL = 6  # connect, negotiate, send, answer, release: each at most one timeout, and one to spare
 
@@ -44,6 +45,7 @@ class Sending:
     timeout_s: float
     holder: str
     now: Callable[[], datetime]
+    credentials: Credentials | None = None
     probing: ProbePolicy = field(default_factory=lambda: probing(Delivery()))
     confirming: ConfirmPolicy = field(default_factory=lambda: confirming(Delivery()))
 
@@ -80,6 +82,7 @@ def reached(
                     contexts,
                     calling_ae_title=sending.calling_ae_title,
                     timeout_s=sending.timeout_s,
+                    credentials=sending.credentials,
                     handlers=handlers,
                 )
             )

@@ -20,6 +20,7 @@ from ich_node.settings.tree import Settings
 from ich_node.store.alarms import raise_alarms
 from ich_node.store.database import Database, await_current
 from ich_node.store.deliveries import end_deliveries_elsewhere
+from ich_node.tls import Credentials, credentials_of
 
 LOOK_EVERY_S = 0.5
 AFTER_ERROR_S = 5.0
@@ -38,8 +39,11 @@ def run(settings: Settings, stop: threading.Event) -> None:
     adjust_pynetdicom()
     warnings.simplefilter("ignore")  # pydicom's would print values of the patient to standard error
     database = Database(settings.database_url)
+    credentials = credentials_of(settings.tls)
     threads = [
-        threading.Thread(target=_serve, args=(database, _sending(settings, destination, step), step, stop))
+        threading.Thread(
+            target=_serve, args=(database, _sending(settings, destination, step, credentials), step, stop)
+        )
         for destination in _served(settings)
         for step in _steps(destination)
     ]
@@ -63,13 +67,16 @@ def _steps(destination: Destination) -> list[Step]:
     return [deliver_due] if destination.confirm == "none" else [deliver_due, confirm_due]
 
 
-def _sending(settings: Settings, destination: Destination, step: Step) -> Sending:
+def _sending(
+    settings: Settings, destination: Destination, step: Step, credentials: Credentials | None
+) -> Sending:
     facts = settings.delivery
     return Sending(
         destination=destination,
         policy=RetryPolicy(attempts=facts.attempts, first_s=facts.retry_s, longest_s=facts.retry_max_s),
         calling_ae_title=settings.receiver.ae_title,
         timeout_s=facts.timeout_s,
+        credentials=credentials,
         holder=f"{socket.gethostname()}:{os.getpid()}:{destination.name}:{step.__name__}",
         now=lambda: datetime.now(UTC),
         probing=probing(facts),

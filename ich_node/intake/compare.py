@@ -13,6 +13,7 @@ from ich_node.settings.tree import Settings
 from ich_node.store.arrivals import Uncompared, note_comparison, uncompared_studies
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
+from ich_node.tls import credentials_of
 
 UNANSWERED_PAUSE_S = 60.0  # a source that does not answer is left alone so long: the silence decides then
 
@@ -29,8 +30,15 @@ class SourceWatch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database, self._archive, self._clock = database, archive, clock
+        credentials = credentials_of(settings.tls)
         self._sources = [
-            Fetching(source=source, receiver=settings.receiver, timeout_s=settings.fetch.timeout_s, stop=stop)
+            Fetching(
+                source=source,
+                receiver=settings.receiver,
+                timeout_s=settings.fetch.timeout_s,
+                credentials=credentials,
+                stop=stop,
+            )
             for source in settings.sources
         ]
         self._paused_until: dict[str, float] = {}

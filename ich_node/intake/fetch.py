@@ -40,11 +40,12 @@ from ich_node.dicom.query import (
 )
 from ich_node.dicom.values import text
 from ich_node.errors import DeliveryFailed, DeliveryRefused, FetchFailed
-from ich_node.network import FIND, SUCCESS, association_with, hold_reactor, is_known, listens, own_address
+from ich_node.network import FIND, SUCCESS, association_with, entries_of, hold_reactor, listens, own_address
 from ich_node.settings.sections import Receiver, RemoteEntity, Sender, Source
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
 from ich_node.store.images import images_under
+from ich_node.tls import Credentials
 
 # Study Root Query/Retrieve Information Model - MOVE (PS3.4 C.6.2)
 MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
@@ -77,6 +78,7 @@ class Fetching:
     source: Source
     receiver: Receiver
     timeout_s: float
+    credentials: Credentials | None = None
     settle_s: float = 10.0
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -86,7 +88,7 @@ def may_send(source: RemoteEntity, senders: tuple[Sender, ...]) -> bool:
 
     Raises FetchFailed where the host name cannot be resolved.
     """
-    return any(is_known(senders, source.ae_title, address) for address in addresses_of(source))
+    return any(entries_of(senders, source.ae_title, address) for address in addresses_of(source))
 
 
 def addresses_of(source: RemoteEntity) -> list[str]:
@@ -100,7 +102,7 @@ def addresses_of(source: RemoteEntity) -> list[str]:
 
 def receiver_listens(receiver: Receiver) -> bool:
     """Whether our receiver runs on this machine."""
-    return listens("localhost" if receiver.listens_anywhere else receiver.host, receiver.port)
+    return listens("localhost" if receiver.listens_anywhere else receiver.host, receiver.first_port)
 
 
 def held(database: Database, archive: Archive, study_uid: str) -> Held:
@@ -189,7 +191,9 @@ def _trouble_of(status: int, counts: SubOperations, fetching: Fetching, address:
     if status == CANCELLED:
         return f"{name} stopped sending: {_REFUSALS[CANCELLED]}"
     at = address if fetching.receiver.listens_anywhere else fetching.receiver.host
-    us = f"AE title {fetching.receiver.ae_title}, host {at}, port {fetching.receiver.port}"
+    port = fetching.receiver.port_for(tls=fetching.source.tls)
+    us = f"AE title {fetching.receiver.ae_title}, host {at}, port {port}"
+    us += " (TLS)" if port == fetching.receiver.tls_port else ""
     if status == MOVE_DESTINATION_UNKNOWN:
         return f"{name} does not know where to send (A801, move destination unknown): enter there {us}"
     because = "it sent nothing" if ended_well else _refusal(status)
@@ -257,7 +261,11 @@ def _association(fetching: Fetching, model: str) -> Iterator[Association]:
     title = fetching.receiver.ae_title
     try:
         with association_with(
-            source, contexts, calling_ae_title=title, timeout_s=fetching.timeout_s
+            source,
+            contexts,
+            calling_ae_title=title,
+            timeout_s=fetching.timeout_s,
+            credentials=fetching.credentials,
         ) as association:
             yield association
     except DeliveryRefused as error:

@@ -5,8 +5,9 @@ Nothing a peer does may hold or fill the process: an association over a limit en
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from socket import socket
+from socket import SHUT_RDWR, socket
 from typing import cast
 
 from pydicom.uid import UID
@@ -23,18 +24,23 @@ from ich_node.dicom.commitment import PUSH_MODEL
 from ich_node.dicom.part10 import DEFLATED_TRANSFER_SYNTAXES
 from ich_node.log import logger
 from ich_node.network import VERIFICATION, prepare_socket
+from ich_node.tls import PeerCertificate
 
 HEADER_BYTES = 6  # of a PDU: type, reserved, length (PS3.8 9.3)
 # an A-ASSOCIATE-RQ with 128 contexts of 40 transfer syntaxes each stays below this
 LEAST_PDU_LIMIT = 1 << 18
 # connections that have not said who they are, beside the associations
 WAITING_ROOM = 50
+MORE_THAN_EVER = 1 << 20
 A_ABORT_PDU = bytes.fromhex("07000000000400000200")  # by the service provider, reason not specified
 REJECTED_PERMANENT, BY_SERVICE_USER = 1, 1
 TRANSFER_SYNTAXES_NOT_SUPPORTED = 4  # PS3.8 9.3.3.2
 
-# called title, calling title, address; the answer is the reason of a rejection (PS3.8 9.3.4) or None
-Admission = Callable[[str, str, str], int | None]
+REJECTED_TRANSIENT, BY_PRESENTATION, LOCAL_LIMIT_EXCEEDED = 2, 3, 2  # PS3.8 9.3.4
+
+# called title, calling title, address, certificate (None: clear text); the answer is the reason of a
+# rejection (PS3.8 9.3.4) or None
+Admission = Callable[[str, str, str, PeerCertificate | None], int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,8 @@ class PeerOverLimit(OSError):
 
 class BoundedSocket(AssociationSocket):
     """Takes over a connection; reads a PDU's header and body each whole, within a time and a length."""
+
+    certificate: PeerCertificate | None = None  # of a peer over TLS
 
     def __init__(self, plain: AssociationSocket, limits: Limits) -> None:
         self.__dict__.update(plain.__dict__)  # its own __init__ would report the connection a second time
@@ -78,6 +86,12 @@ class BoundedSocket(AssociationSocket):
         connection.settimeout(self._within_s)
         return content[:filled]
 
+    def cut(self) -> None:
+        """End the connection under whoever waits for it, from any thread."""
+        if self.socket is not None:
+            with suppress(OSError):
+                socket.shutdown(self.socket, SHUT_RDWR)
+
     def _shutdown_socket(self) -> None:
         """Close the descriptor too where the peer hung up first: pynetdicom leaves it to the collector."""
         super()._shutdown_socket()
@@ -89,6 +103,9 @@ class BoundedSocket(AssociationSocket):
         connection.sendall(A_ABORT_PDU)
         logger().warning("association.over_limit", error=why)
         raise PeerOverLimit(why)
+
+
+Transport = Callable[[AssociationSocket, Limits], BoundedSocket]
 
 
 class BoundedMessages(DIMSEServiceProvider):
@@ -115,11 +132,12 @@ class BoundedMessages(DIMSEServiceProvider):
 
 
 class StrictNegotiation(ACSE):
-    """Rejects who may not call, and never agrees on a deflated data set."""
+    """Rejects who may not call or is one too many, and never agrees on a deflated data set."""
 
-    def __init__(self, association: Association, admission: Admission) -> None:
+    def __init__(self, association: Association, admission: Admission, most: int) -> None:
         super().__init__(association)
         self._admission = admission
+        self._most = most
 
     def negotiate_association(self) -> None:
         """Answer an A-ASSOCIATE-RQ; where the connection ended without one, end the thread."""
@@ -128,12 +146,14 @@ class StrictNegotiation(ACSE):
             self.assoc.kill()
             return
         called, calling = request.called_ae_title.strip(), request.calling_ae_title.strip()
-        reason = self._admission(called, calling, str(self.requestor.address))
+        certificate = cast("BoundedSocket", self.assoc.dul.socket).certificate
+        reason = self._admission(called, calling, str(self.requestor.address), certificate)
         if reason is not None:
             self.requestor.ae_title = request.calling_ae_title
-            self.send_reject(REJECTED_PERMANENT, BY_SERVICE_USER, reason)
-            evt.trigger(self.assoc, evt.EVT_REJECTED, {})
-            self.assoc.kill()
+            self._reject(REJECTED_PERMANENT, BY_SERVICE_USER, reason)
+            return
+        if self._is_one_too_many():
+            self._reject(REJECTED_TRANSIENT, BY_PRESENTATION, LOCAL_LIMIT_EXCEEDED)
             return
         # of a storage context pynetdicom accepts the syntax that is proposed first
         for context in request.presentation_context_definition_list:
@@ -141,6 +161,17 @@ class StrictNegotiation(ACSE):
             if plain:
                 context.transfer_syntax = cast("list[str | bytes | UID]", plain)
         super().negotiate_association()
+
+    def _reject(self, result: int, source: int, reason: int) -> None:
+        self.send_reject(result, source, reason)
+        evt.trigger(self.assoc, evt.EVT_REJECTED, {})
+        self.assoc.kill()
+
+    def _is_one_too_many(self) -> bool:
+        """Count who said its name; pynetdicom counts the silent ones too, which would keep the others out."""
+        associations = self.assoc.ae.active_associations
+        named = [one for one in associations if one.is_acceptor and one.requestor.primitive is not None]
+        return len(named) > self._most
 
     def send_accept(self) -> None:
         """Accept, but not a context whose only syntaxes are deflated ones."""
@@ -171,9 +202,11 @@ class _Connection(RequestHandler):
     def handle(self) -> None:
         association = self._create_association()
         plain = cast("AssociationSocket", association.dul.socket)
-        association.dul.socket = BoundedSocket(plain, self.server.limits)
+        association.dul.socket = self.server.transport(plain, self.server.limits)
         association.dimse = BoundedMessages(association, self.server.limits.data_set_bytes)
-        association.acse = StrictNegotiation(association, self.server.admission)
+        association.acse = StrictNegotiation(
+            association, self.server.admission, self.server.limits.associations
+        )
         association.bind(evt.EVT_CONN_CLOSE, _wake)
         association.start()
 
@@ -197,11 +230,13 @@ class Listener(AssociationServer):
         limits: Limits,
         admission: Admission,
         handlers: list[EventHandlerType],
+        transport: Transport = BoundedSocket,
     ) -> None:
         """Bind and listen; raises OSError."""
         self.limits = limits
+        self.transport = transport
         self.admission = admission
-        entity.maximum_associations = limits.associations
+        entity.maximum_associations = MORE_THAN_EVER  # we count ourselves
         entity.maximum_pdu_size = limits.pdu_bytes
         super().__init__(
             entity,

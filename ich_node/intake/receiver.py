@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 
 from pydicom.dataset import Dataset
@@ -21,7 +22,8 @@ from ich_node.dicom.commitment import PROCESSING_FAILURE, commitment_of
 from ich_node.errors import Collision, DatabaseAway, UsageError
 from ich_node.intake.accept import Answer, Peer, Received, accept, out_of_resources
 from ich_node.intake.adopt import reconcile
-from ich_node.intake.listener import BoundedMessages, Limits, Listener
+from ich_node.intake.listener import BoundedMessages, BoundedSocket, Limits, Listener, Transport
+from ich_node.intake.secured import SecuredSocket
 from ich_node.log import logger
 from ich_node.network import SUCCESS, adjust_pynetdicom, application_entity, is_known
 from ich_node.settings.tree import Settings
@@ -35,6 +37,7 @@ from ich_node.store.studies import (
     keep_associations_open,
     open_association,
 )
+from ich_node.tls import Credentials, PeerCertificate
 
 CALLING_AE_TITLE_NOT_RECOGNIZED, CALLED_AE_TITLE_NOT_RECOGNIZED = 3, 7  # PS3.8 9.3.4
 INVALID_ARGUMENT_VALUE = 0x0115  # PS3.7 C
@@ -53,7 +56,7 @@ class Reception:
         self._database = database
         self._archive = archive
         # of the host and port: what an earlier life of this receiver left open is closed by the next one
-        self._name = f"{socket.gethostname()}:{settings.receiver.port}"
+        self._name = f"{socket.gethostname()}:{settings.receiver.first_port}"
         self._lock = threading.Lock()
         self._open: dict[Association, int] = {}
         self._busy: set[Association] = set()
@@ -61,27 +64,40 @@ class Reception:
         self._attempts = 0
         self._seen_at = 0.0
 
-    def admit(self, called: str, calling: str, address: str) -> int | None:
+    def admit(
+        self, called: str, calling: str, address: str, certificate: PeerCertificate | None
+    ) -> int | None:
         """Say why a caller is rejected, None for one that may come in; list the rejected for the admin."""
         if called != self._settings.receiver.ae_title:
             reason = CALLED_AE_TITLE_NOT_RECOGNIZED
-        elif not is_known(self._settings.senders, calling, address):
+        elif not is_known(self._settings.senders, calling, address, certificate):
             reason = CALLING_AE_TITLE_NOT_RECOGNIZED
         else:
             return None
-        logger().warning("caller.refused", ae_title=calling, address=address, reason=reason)
+        name, sha256 = (next(iter(certificate.names), ""), certificate.sha256) if certificate else ("", "")
+        logger().warning(
+            "caller.refused", ae_title=calling, address=address, reason=reason, certificate=name or sha256
+        )
+        self._list_refused(
+            calling_ae_title=calling,
+            called_ae_title=called,
+            address=address,
+            certificate_name=name,
+            certificate_sha256=sha256,
+        )
+        return reason
+
+    def refuse_handshake(self, address: str, why: str) -> None:
+        """Log and list a caller that did not get through the handshake of TLS."""
+        logger().warning("tls.refused", address=address, error=why)
+        self._list_refused(calling_ae_title="", called_ae_title="", address=address, trouble=why)
+
+    def _list_refused(self, *, address: str, **facts: str) -> None:
         try:
             with self._database.transaction() as connection:
-                note_refused_caller(
-                    connection,
-                    calling_ae_title=calling,
-                    called_ae_title=called,
-                    address=address,
-                    now=datetime.now(UTC),
-                )
+                note_refused_caller(connection, address=address, now=datetime.now(UTC), **facts)
         except (Collision, DatabaseAway):
-            logger().warning("caller.not_listed", ae_title=calling, address=address)
-        return reason
+            logger().warning("caller.not_listed", address=address)
 
     def store(self, event: Event) -> Dataset:
         """Answer a C-STORE request (PS3.4 B.2)."""
@@ -227,11 +243,12 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
         target=_reconcile, args=(database, archive, datetime.now(UTC), stop), name="reconcile", daemon=True
     )
     prepared = reception.prepare()
-    listener = _listen(settings, reception)
+    listeners = _listen(settings, reception)
     try:
-        logger().info("receiver.started", host=settings.receiver.host, port=listener.port)
+        for listener in listeners:
+            logger().info("receiver.started", host=settings.receiver.host, port=listener.port)
         if ready:
-            ready(listener.port)
+            ready(listeners[0].port)
         while not prepared and not stop.wait(LOOK_AGAIN_S):
             prepared = reception.prepare()
         reconciliation.start()
@@ -239,8 +256,9 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
             reception.close_ended()
             reception.keep_open()
     finally:
-        listener.stop()
-        _drain(listener, reception)
+        for listener in listeners:
+            listener.stop()
+        _drain(listeners, reception)
         reception.close_ended()
         if reconciliation.ident is not None:
             reconciliation.join(DRAIN_IDLE_S)  # it ends between two files, or with the process
@@ -261,7 +279,8 @@ def _reconcile(database: Database, archive: Archive, started_at: datetime, stop:
             return
 
 
-def _listen(settings: Settings, reception: Reception) -> Listener:
+def _listen(settings: Settings, reception: Reception) -> list[Listener]:
+    """Listen in clear text, over TLS, or both; raises UsageError."""
     facts = settings.receiver
     entity = application_entity(facts.ae_title)
     entity.network_timeout = facts.idle_timeout_s
@@ -272,24 +291,49 @@ def _listen(settings: Settings, reception: Reception) -> Listener:
         data_set_bytes=facts.max_instance_mb * 1_000_000,
         pdu_within_s=min(PDU_WITHIN_S, facts.idle_timeout_s),
     )
-    address = (facts.host, facts.port)
+    transports: dict[int, Transport] = {facts.port: BoundedSocket} if facts.port else {}
+    if facts.tls_port:
+        credentials = Credentials(settings.tls)
+        credentials.accepting()  # wrong files are said now
+        transports[facts.tls_port] = partial(
+            SecuredSocket, credentials=credentials, refused=reception.refuse_handshake
+        )
     handlers: list[EventHandlerType] = [
         (evt.EVT_C_STORE, reception.store),
         (evt.EVT_N_EVENT_REPORT, reception.commit),
     ]
-    try:
-        listener = Listener(entity, address, limits=limits, admission=reception.admit, handlers=handlers)
-    except OSError as error:
-        raise UsageError(f"cannot listen on {facts.host}:{facts.port} ({error.strerror})") from error
-    threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": TICK_S}, daemon=True).start()
-    return listener
+    listeners: list[Listener] = []
+    for port, transport in transports.items():
+        try:
+            listener = Listener(
+                entity,
+                (facts.host, port),
+                limits=limits,
+                admission=reception.admit,
+                handlers=handlers,
+                transport=transport,
+            )
+        except OSError as error:
+            for bound in listeners:
+                bound.server_close()
+            raise UsageError(f"cannot listen on {facts.host}:{port} ({error.strerror})") from error
+        listeners.append(listener)
+    for one in listeners:
+        threading.Thread(target=one.serve_forever, kwargs={"poll_interval": TICK_S}, daemon=True).start()
+    return listeners
 
 
-def _drain(listener: Listener, reception: Reception) -> None:
+def _drain(listeners: list[Listener], reception: Reception) -> None:
     """Let associations end by themselves; end those that are silent, and after a while all."""
     end = time.monotonic() + DRAIN_S
-    while (associations := listener.active_associations) and time.monotonic() < end + DRAIN_S:
+    while time.monotonic() < end + DRAIN_S:
+        associations = [one for listener in listeners for one in listener.active_associations]
+        if not associations:
+            return
         for association in associations:
+            if association.requestor.primitive is None:
+                cast("BoundedSocket", association.dul.socket).cut()  # it never said who it is
+                continue
             silent_s = time.monotonic() - cast("BoundedMessages", association.dimse).last_heard
             idle = silent_s > DRAIN_IDLE_S and not reception.is_busy(association)
             if idle or time.monotonic() > end:

@@ -74,7 +74,13 @@ class Storage(Section):
 class Receiver(Section):
     ae_title: AETitle = Field("ICHNODE", description="our AE title; a caller must use it")
     host: str = Field("0.0.0.0", description="address to listen on")
-    port: Port = Field(11112, description="TCP port to listen on")
+    port: int = Field(11112, ge=0, le=65535, description="TCP port to listen on in clear text; 0: on none")
+    tls_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="TCP port to listen on with TLS, 2762 by custom; needs [tls]; 0: on none",
+    )
     max_associations: int = Field(
         50, ge=1, description="associations at once; more are rejected as transient"
     )
@@ -93,6 +99,44 @@ class Receiver(Section):
         """Whether it listens on every address of its machine."""
         return self.host in ("0.0.0.0", "::")
 
+    @property
+    def first_port(self) -> int:
+        """A port that it listens on, the one for clear text where it has both."""
+        return self.port or self.tls_port
+
+    def port_for(self, *, tls: bool) -> int:
+        """The port to call for who would like TLS, or clear text; the other one where it has only that."""
+        return self.tls_port or self.port if tls else self.first_port
+
+
+class Tls(Section):
+    certificate: str = Field(
+        "",
+        description="PEM file: our certificate, then those between it and the authority that signed it; "
+        "empty: no TLS. The three files are read again when they change",
+    )
+    key: str = Field(
+        "", description="PEM file: the private key of our certificate, without passphrase, for our user alone"
+    )
+    authorities: str = Field(
+        "",
+        description="PEM file: certificates of the authorities that sign for who calls us and whom we call",
+    )
+    warn_days: int = Field(
+        30, ge=1, description="days before a certificate ends from which it is warned about"
+    )
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> "Tls":
+        if any(self.paths) and not all(self.paths):
+            raise ValueError("TLS needs all three files: certificate, key and authorities")
+        return self
+
+    @property
+    def paths(self) -> tuple[str, str, str]:
+        """The three files."""
+        return self.certificate, self.key, self.authorities
+
 
 class Sender(Section):
     ae_title: AETitle = Field(description="calling AE title that may send")
@@ -104,6 +148,12 @@ class Sender(Section):
         description="high (an emergency scanner), normal or low (research, old studies): high is read first, "
         "then normal, unless it has waited 15 minutes longer, then low, two hours",
     )
+    certificate: str = Field(
+        "",
+        max_length=255,
+        description="certificate that it must show: a DNS name in it (its common name where it has none), or "
+        "its SHA-256 fingerprint. With it this entry lets in over TLS only, without it in clear text only",
+    )
 
 
 class RemoteEntity(Section):
@@ -111,6 +161,19 @@ class RemoteEntity(Section):
     ae_title: AETitle = Field(description="its AE title")
     host: str = Field(description="its host name or address")
     port: Port = Field(description="its TCP port", examples=[104])
+    tls: bool = Field(
+        False, description="call it with TLS, as [tls] says; its certificate must be for its host"
+    )
+    tls_name: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9_][A-Za-z0-9._:-]{0,252})?$",
+        description="name or address that its certificate must be for, where that is not host",
+    )
+
+    @property
+    def tls_host(self) -> str:
+        """What its certificate must be for."""
+        return self.tls_name or self.host
 
 
 class Destination(RemoteEntity):

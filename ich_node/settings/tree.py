@@ -32,6 +32,7 @@ from ich_node.settings.sections import (
     SeriesRuleSetting,
     Source,
     Storage,
+    Tls,
 )
 
 PREFIX = "ICH_NODE_"
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
     database: Database = Database()
     storage: Storage = Field(default_factory=Storage)
     receiver: Receiver = Receiver()
+    tls: Tls = Tls()
     completion: Completion = Completion()
     analysis: Analysis = Analysis()
     delivery: Delivery = Delivery()
@@ -82,6 +84,28 @@ class Settings(BaseSettings):
             names = [entity.name for entity in entities]
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{key}: each needs a name of its own; more than one is {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _ports_and_certificates_fit(self) -> "Settings":
+        port, tls_port = self.receiver.port, self.receiver.tls_port
+        no_files = not self.tls.certificate
+        secured = ", ".join(entity.name for entity in (*self.destinations, *self.sources) if entity.tls)
+        certified = ", ".join(sender.ae_title for sender in self.senders if sender.certificate)
+        plain = ", ".join(sender.ae_title for sender in self.senders if not sender.certificate)
+        problems = (
+            (not (port or tls_port), "receiver: port and tls_port are both 0: nobody could call"),
+            (port and port == tls_port, f"receiver: port and tls_port are both {port}"),
+            (tls_port and no_files, "receiver.tls_port needs [tls]: certificate, key and authorities"),
+            (secured and no_files, f"tls = true of {secured} needs [tls]: certificate, key and authorities"),
+            (certified and not tls_port, f"senders: {certified} must call with TLS; set receiver.tls_port"),
+            (
+                plain and not port,
+                f"senders: {plain} call in clear text; name a certificate or set receiver.port",
+            ),
+        )
+        if found := [words for holds, words in problems if holds]:
+            raise ValueError("; ".join(found))
         return self
 
     @property

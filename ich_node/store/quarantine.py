@@ -9,6 +9,7 @@ from ich_node.store.tables import quarantine, refused_callers
 
 # a hostile caller invents titles without end; what an administrator has to look at has one
 MOST_REFUSED_CALLERS = 1000
+LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,9 @@ class RefusedCaller:
     address: str
     count: int
     last_at: datetime
+    trouble: str  # why its TLS handshake failed; then it said no AE title
+    certificate_name: str  # of the verified certificate that it showed; both empty: it called in clear text
+    certificate_sha256: str
 
 
 def add_quarantined(connection: Connection, new: Quarantined) -> None:
@@ -49,15 +53,29 @@ def list_quarantined(connection: Connection, *, limit: int = 50) -> list[Quarant
 
 
 def note_refused_caller(
-    connection: Connection, *, calling_ae_title: str, called_ae_title: str, address: str, now: datetime
+    connection: Connection,
+    *,
+    calling_ae_title: str,
+    called_ae_title: str,
+    address: str,
+    now: datetime,
+    trouble: str = "",
+    certificate_name: str = "",
+    certificate_sha256: str = "",
 ) -> None:
-    """Count a rejected association for the administrator, who may let the caller in."""
+    """Count a rejected association for the administrator, who may let the caller in; the last one's facts."""
     same = and_(
         refused_callers.c.calling_ae_title == calling_ae_title,
         refused_callers.c.called_ae_title == called_ae_title,
         refused_callers.c.address == address,
     )
-    counted = update(refused_callers).where(same).values(count=refused_callers.c.count + 1, last_at=now)
+    last = {
+        "last_at": now,
+        "trouble": trouble,
+        "certificate_name": certificate_name[:LONGEST_NAME],
+        "certificate_sha256": certificate_sha256,
+    }
+    counted = update(refused_callers).where(same).values(count=refused_callers.c.count + 1, **last)
     if connection.execute(counted).rowcount:
         return
     listed = connection.execute(select(func.count()).select_from(refused_callers)).scalar_one()
@@ -67,7 +85,7 @@ def note_refused_caller(
                 calling_ae_title=calling_ae_title,
                 called_ae_title=called_ae_title,
                 address=address,
-                last_at=now,
+                **last,
             )
         )
 

@@ -125,6 +125,9 @@ refused_callers = Table(
     Column("address", String(64), nullable=False),
     Column("count", Integer, nullable=False, default=1),
     Column("last_at", UTCDateTime, nullable=False),
+    Column("trouble", String(255), nullable=False, server_default=""),
+    Column("certificate_name", String(255), nullable=False, server_default=""),
+    Column("certificate_sha256", String(64), nullable=False, server_default=""),
     UniqueConstraint("calling_ae_title", "called_ae_title", "address"),
 )
 

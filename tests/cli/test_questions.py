@@ -244,6 +244,22 @@ def test_a_refused_caller_is_listed_with_what_would_let_it_in(sqlite, tmp_path):
     assert told["CT_3"].startswith("2 times, last ")
 
 
+def test_a_caller_refused_over_tls_is_listed_with_the_failure_or_with_what_would_let_it_in(sqlite, tmp_path):
+    handshake = {"calling_ae_title": "", "called_ae_title": "", "trouble": "it shows no certificate"}
+    stranger = {"calling_ae_title": "WS7", "called_ae_title": "ICHNODE", "certificate_name": 'ws"7'}
+    with sqlite.transaction() as connection:
+        for facts in (handshake, {**stranger, "certificate_sha256": "ab" * 32}):
+            note_refused_caller(connection, address="10.1.2.3", now=NOW, **facts)
+
+    done = _run("senders", "list", settings=_settings(tmp_path, sqlite), columns=40)
+
+    assert (
+        "a caller over TLS from 10.1.2.3\n  its TLS handshake failed: it shows no certificate" in done.stdout
+    )
+    assert "'WS7' from 10.1.2.3 over TLS" in done.stdout
+    assert 'certificate = "ws\\"7"  # or its SHA-256 fingerprint, abab' in done.stdout
+
+
 @pytest.mark.parametrize(("values", "words"), [({}, "mode is quiet"), ({"mode": "report"}, "no destination")])
 def test_nothing_is_queued_where_nothing_may_be_sent(sqlite, tmp_path, values, words):
     study = received(sqlite, seed=1)
