@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from ich_node.dicom.part10 import split
+from ich_node.dicom.part10 import read_data_set, split
 from ich_node.errors import UnreadableInstance
 from ich_node.intake.accept import Peer, Received, add_row, describe
 from ich_node.log import logger
@@ -62,11 +62,12 @@ def _adopt(name: str, database: Database, archive: Archive, now: datetime) -> bo
             sop_class_uid=meta.sop_class_uid,
             sop_instance_uid=meta.sop_instance_uid,
             transfer_syntax_uid=meta.transfer_syntax_uid,
-            dataset=bytes(dataset),
             peer=Peer(ae_title=meta.source_ae_title, address=""),
             association_id=None,
         )
-        new = describe(received, hashlib.sha256(dataset).hexdigest())
+        header = read_data_set(bytes(dataset), received.transfer_syntax_uid)
+        sha256 = hashlib.sha256(dataset).hexdigest()
+        new = describe(received, header, sha256=sha256, size=len(dataset))
     except (UnreadableInstance, OSError) as error:  # one bad file does not keep the others out
         logger().error("archive.file_unreadable", error=type(error).__name__)
         return False
