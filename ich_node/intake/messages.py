@@ -11,12 +11,14 @@ from typing import Any, Protocol, cast
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
-from pynetdicom.dimse_primitives import C_CANCEL, C_STORE
+from pynetdicom.dimse_primitives import C_CANCEL, C_STORE, DimsePrimitiveType
 from pynetdicom.pdu_primitives import P_DATA
 
+from ich_node.dicom.responses import store_response
 from ich_node.log import logger
 from ich_node.store.incoming import Incoming
 
+ESTABLISHED = "Sta6"  # PS3.8 9.2
 COMMAND, LAST = 0x01, 0x02  # bits of the message control header (PS3.8 E.2)
 LONGEST_COMMAND = 1 << 16
 # of a data set that is not to be stored: a Storage Commitment result names each instance in 200 bytes
@@ -68,6 +70,23 @@ class StreamedMessages(DIMSEServiceProvider):
             logger().warning("association.over_limit", error=words)
             self.discard()
             self.dul.event_queue.put("Evt19")  # as pynetdicom ends it where a message is invalid
+
+    def send_msg(self, primitive: DimsePrimitiveType, context_id: int) -> None:
+        """Send a response; to a C-STORE at once, from the thread of the association."""
+        transport = self.dul.socket
+        if isinstance(primitive, C_STORE) and self.dul.state_machine.current_state == ESTABLISHED:
+            response = store_response(
+                context_id=context_id,
+                message_id=primitive.MessageIDBeingRespondedTo or 0,
+                sop_class_uid=primitive.AffectedSOPClassUID or "",
+                sop_instance_uid=primitive.AffectedSOPInstanceUID or "",
+                status=int(primitive.Status),
+                comment=primitive.ErrorComment or "",
+            )
+            if transport is not None and len(response) <= (self.maximum_pdu_size or len(response)):
+                transport.send(response)
+                return
+        super().send_msg(primitive, context_id)
 
     def finish(self, message: object) -> None:
         """Let go of the data set of a message that was served."""

@@ -14,11 +14,11 @@ from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE
 
-from ich_node.intake.messages import StreamedMessages
+from ich_node.intake.messages import ESTABLISHED, StreamedMessages
 from ich_node.log import logger
 
 LOOK_S = 0.5  # how soon it is noticed that the association shall end
-P_DATA, ESTABLISHED = 0x04, "Sta6"  # PS3.8 9.3.5, 9.2
+P_DATA = 0x04  # PS3.8 9.3.5
 _PDV_HEADER = struct.Struct(">IB")  # length of what follows it, presentation context
 
 Primitive = A_ASSOCIATE | A_RELEASE | A_ABORT | A_P_ABORT
