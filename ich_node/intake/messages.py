@@ -74,14 +74,15 @@ class StreamedMessages(DIMSEServiceProvider):
     def send_msg(self, primitive: DimsePrimitiveType, context_id: int) -> None:
         """Send a response; to a C-STORE at once, from the thread of the association."""
         transport = self.dul.socket
-        if isinstance(primitive, C_STORE) and self.dul.state_machine.current_state == ESTABLISHED:
+        established = self.dul.state_machine.current_state == ESTABLISHED
+        if established and isinstance(primitive, C_STORE) and primitive.Status is not None:
             response = store_response(
                 context_id=context_id,
                 message_id=primitive.MessageIDBeingRespondedTo or 0,
                 sop_class_uid=primitive.AffectedSOPClassUID or "",
                 sop_instance_uid=primitive.AffectedSOPInstanceUID or "",
-                status=int(primitive.Status),
-                comment=primitive.ErrorComment or "",
+                status=primitive.Status,
+                comment=cast("str | None", primitive.ErrorComment) or "",
             )
             if transport is not None and len(response) <= (self.maximum_pdu_size or len(response)):
                 transport.send(response)
