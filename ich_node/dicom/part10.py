@@ -146,13 +146,16 @@ def read_header(content: bytes | BinaryIO) -> FileDataset:
         raise UnreadableInstance(Reason.NOT_DICOM, f"no DICOM data set ({type(error).__name__})") from None
 
 
-def pixels_of(content: bytes) -> bytes | None:
+def pixels_of(content: bytes | BinaryIO) -> bytes | None:
     """The pixel data as encoded, None where there is none; raises UnreadableInstance."""
     try:
-        dataset = dcmread(BoundedFile(BytesIO(content)))
+        file = BytesIO(content) if isinstance(content, bytes) else content
+        dataset = dcmread(BoundedFile(file))
         # as they are encoded: converted by another value representation they could fill memory
         found = [dataset.get_item(keyword) for keyword in PIXEL_KEYWORDS if keyword in dataset]
     except PARSE_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise UnreadableInstance(Reason.NOT_DICOM, f"no DICOM data set ({type(error).__name__})") from None
     if not found:
         return None
