@@ -98,7 +98,7 @@ class Reception:
         )
         return self._archive.receive(instance_uid, encode_file_meta(meta))
 
-    def store(self, event: Event) -> Dataset:
+    def store(self, event: Event) -> Dataset | int:
         """Answer a C-STORE request (PS3.4 B.2)."""
         with self._lock:
             self._busy.add(event.assoc)
@@ -220,11 +220,11 @@ def _address(association: Association) -> str:
     return str(association.requestor.address)
 
 
-def _response(answer: Answer) -> Dataset:
+def _response(answer: Answer) -> Dataset | int:
+    if not answer.comment:
+        return answer.status
     response = Dataset()
-    response.Status = answer.status
-    if answer.comment:
-        response.ErrorComment = answer.comment
+    response.Status, response.ErrorComment = answer.status, answer.comment
     return response
 
 
