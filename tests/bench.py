@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 
 from builders import ct_series
 from model_builders import tiny_bundle
-from reception import Message, archive_of, settings_for
+from reception import Message, accept, archive_of, settings_for
 
 from ich_node.analysis.loaded import LoadedReader
-from ich_node.intake.accept import accept
 from ich_node.intake.close import close_complete_studies
 from ich_node.retraining.registry import register_first
 from ich_node.store.deliveries import deliveries_of

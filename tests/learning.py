@@ -10,6 +10,7 @@ from pathlib import Path
 import model_builders
 from builders import ct_series
 from pydicom.dataset import Dataset
+from reception import write
 
 from ich_node.core.consensus import Opinion, Presence
 from ich_node.settings.tree import Settings
@@ -82,7 +83,7 @@ def _instance(image: Dataset, patient: str, accession: str, archive: Archive | N
     sha256 = hashlib.sha256(content).hexdigest()
     name = name_of(image.SOPInstanceUID, sha256)
     if archive is not None:
-        archive.write(name, [content])
+        write(archive, name, [content])
     return NewInstance(
         study_uid=image.StudyInstanceUID,
         series_uid=image.SeriesInstanceUID,

@@ -77,8 +77,10 @@ class OrthancServer:
 class PostgresServer:
     """A PostgreSQL server in a temporary folder, for one session of tests; can be stopped and started."""
 
-    def __init__(self, programs: Path, folder: Path) -> None:
+    def __init__(self, programs: Path, folder: Path, *, durable: bool = False) -> None:
         self._programs = programs
+        # tests need no disk that survives a power failure
+        self._quick = "" if durable else "-F "
         self._folder = folder
         self._as_other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         self.port = free_port()
@@ -89,7 +91,8 @@ class PostgresServer:
         )
 
     def start(self) -> None:
-        options = f"-F -p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder}"
+        options = f"{self._quick}-p {self.port} -c listen_addresses=127.0.0.1"
+        options += f" -c unix_socket_directories={self._folder}"
         log = str(self._folder / "log")
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-l", log, "-o", options, "start")
 

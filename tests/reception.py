@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from pynetdicom import build_context
 from pynetdicom.association import Association
 
 from ich_node.dicom.part10 import FileMeta, encode_file_meta
-from ich_node.intake.accept import Peer, Received
+from ich_node.intake.accept import Answer, Peer, Received
+from ich_node.intake.accept import accept as accept_incoming
 from ich_node.intake.receiver import run
 from ich_node.network import application_entity
 from ich_node.settings.tree import Settings
@@ -134,15 +136,15 @@ class Message:
             dataset=encoded(dataset),
         )
 
-    def received(self, association_id: int | None = None) -> Received:
-        return Received(
+    def received(self, association_id: int | None = None) -> "Arrived":
+        received = Received(
             sop_class_uid=self.sop_class_uid,
             sop_instance_uid=self.sop_instance_uid,
             transfer_syntax_uid=self.transfer_syntax_uid,
-            dataset=self.dataset,
             peer=Peer(ae_title=SCANNER, address="127.0.0.1"),
             association_id=association_id,
         )
+        return Arrived(received=received, dataset=self.dataset)
 
     def file(self) -> bytes:
         meta = FileMeta(
@@ -151,6 +153,35 @@ class Message:
             transfer_syntax_uid=self.transfer_syntax_uid,
         )
         return encode_file_meta(meta) + self.dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrived:
+    """A request whose data set is here."""
+
+    received: Received
+    dataset: bytes
+
+
+def accept(arrived: Arrived, *, database: Database, archive: Archive, now: datetime) -> Answer:
+    """Let an instance come in as over the network, without one."""
+    received = arrived.received
+    meta = FileMeta(
+        sop_class_uid=received.sop_class_uid,
+        sop_instance_uid=received.sop_instance_uid,
+        transfer_syntax_uid=received.transfer_syntax_uid,
+    )
+    with archive.receive(received.sop_instance_uid, encode_file_meta(meta)) as incoming:
+        incoming.write(arrived.dataset)
+        return accept_incoming(received, incoming, database=database, archive=archive, now=now)
+
+
+def write(archive: Archive, name: str, parts: Sequence[bytes]) -> None:
+    """Put a file into an archive as reception does; the first part is the preface."""
+    with archive.receive("1.2.3", parts[0]) as incoming:
+        for part in parts[1:]:
+            incoming.write(part)
+        archive.keep(incoming, name)
 
 
 def associate(

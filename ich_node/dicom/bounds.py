@@ -32,13 +32,14 @@ class BoundedFile:
 
     Nothing is read that is not there, whatever length an element announces. A deflated data set, which
     pydicom asks for as a whole, may inflate to `inflated` bytes, and holds no more elements either. `spare`
-    elements more may come, for a file meta that the same data set did not have when it was received.
+    elements more may come, for a file meta that the same data set did not have when it was received. What
+    lies before `begin` is passed over.
     """
 
-    def __init__(self, file: BinaryIO, *, inflated: int = 0, spare: int = 0) -> None:
+    def __init__(self, file: BinaryIO, *, begin: int = 0, inflated: int = 0, spare: int = 0) -> None:
         self._file, self._inflated, self._most = file, inflated, MOST_ELEMENTS + spare
         self._size = file.seek(0, SEEK_END)
-        file.seek(0)
+        file.seek(begin)
         self._elements = 0
         self._start = b""
 

@@ -103,23 +103,28 @@ def _texts(content: bytes, start: int, end: int) -> dict[int, str]:
     return values
 
 
-def read_data_set(content: bytes, transfer_syntax_uid: str) -> Dataset:
+def read_data_set(content: bytes | BinaryIO, transfer_syntax_uid: str, *, begin: int = 0) -> Dataset:
     """Read all elements before the pixels of a bare data set, of which long values stay unread.
 
-    Raises UnreadableInstance where the bytes are no DICOM, or take more than a header may.
+    It is the bytes, or what a file holds from `begin` on. Raises UnreadableInstance where it is no DICOM, or
+    takes more than a header may.
     """
+    file = BytesIO(content) if isinstance(content, bytes) else content
+    file.seek(begin)
     # behind our file meta such elements would say in which syntax the data set is
-    if content[:2] in _META_GROUP:
+    if file.read(2) in _META_GROUP:
         raise UnreadableInstance(Reason.NOT_DICOM, "the data set begins with a file meta of its own")
     try:
         return read_dataset(
-            cast("BinaryIO", BoundedFile(BytesIO(content))),
+            cast("BinaryIO", BoundedFile(file, begin=begin)),
             transfer_syntax_uid == ImplicitVRLittleEndian,
             transfer_syntax_uid != ExplicitVRBigEndian,
             stop_when=_at_pixels,
             defer_size=LONGEST_VALUE,
         )
     except PARSE_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's, where it is an open file
+            raise
         raise UnreadableInstance(Reason.NOT_DICOM, f"no DICOM data set ({type(error).__name__})") from None
 
 
@@ -141,13 +146,16 @@ def read_header(content: bytes | BinaryIO) -> FileDataset:
         raise UnreadableInstance(Reason.NOT_DICOM, f"no DICOM data set ({type(error).__name__})") from None
 
 
-def pixels_of(content: bytes) -> bytes | None:
+def pixels_of(content: bytes | BinaryIO) -> bytes | None:
     """The pixel data as encoded, None where there is none; raises UnreadableInstance."""
     try:
-        dataset = dcmread(BoundedFile(BytesIO(content)))
+        file = BytesIO(content) if isinstance(content, bytes) else content
+        dataset = dcmread(BoundedFile(file))
         # as they are encoded: converted by another value representation they could fill memory
         found = [dataset.get_item(keyword) for keyword in PIXEL_KEYWORDS if keyword in dataset]
     except PARSE_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise UnreadableInstance(Reason.NOT_DICOM, f"no DICOM data set ({type(error).__name__})") from None
     if not found:
         return None

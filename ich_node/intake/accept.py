@@ -3,14 +3,15 @@
 Touches the archive's folder and the database. Nothing of a patient is logged or said in a comment.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
+from pydicom.dataset import Dataset
+
 from ich_node.dicom.headers import identity, is_own
-from ich_node.dicom.part10 import FileMeta, encode_file_meta, read_data_set
+from ich_node.dicom.part10 import read_data_set
 from ich_node.dicom.values import quietly, text
 from ich_node.errors import Collision, DatabaseAway, StorageFull, UnreadableInstance
 from ich_node.intake.standing import Standing, standing_of
@@ -19,6 +20,7 @@ from ich_node.network import REPORT_CLASSES
 from ich_node.store.database import Connection, Database
 from ich_node.store.files import Archive, name_of
 from ich_node.store.images import mark_remembered, mark_returned
+from ich_node.store.incoming import Incoming
 from ich_node.store.quarantine import Quarantined, add_quarantined
 from ich_node.store.studies import (
     NewInstance,
@@ -29,7 +31,6 @@ from ich_node.store.studies import (
     instances_of,
     replace_instance,
 )
-from ich_node.vocabulary import Reason
 
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
@@ -52,26 +53,13 @@ class Peer:
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """A data set exactly as it came, and what the command said of it."""
+    """What the command said of a data set, and who sent it."""
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-    dataset: bytes
     peer: Peer
     association_id: int | None
-
-    @property
-    def file_meta(self) -> bytes:
-        """The file meta information to write before the data set."""
-        return encode_file_meta(
-            FileMeta(
-                sop_class_uid=self.sop_class_uid,
-                sop_instance_uid=self.sop_instance_uid,
-                transfer_syntax_uid=self.transfer_syntax_uid,
-                source_ae_title=self.peer.ae_title,
-            )
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +70,17 @@ class Answer:
     comment: str = ""
 
 
-def accept(received: Received, *, database: Database, archive: Archive, now: datetime) -> Answer:
-    """Store one instance; 0x0000 means: file and row are safe (also where they were before)."""
-    digest = hashlib.sha256(received.dataset).hexdigest()
+def accept(
+    received: Received, incoming: Incoming, *, database: Database, archive: Archive, now: datetime
+) -> Answer:
+    """Store one instance; 0x0000 means: file and row are safe (also where they were before).
+
+    `incoming` holds the data set exactly as it came, behind the file meta of `received`. It refuses for the
+    disk and for the database only, however many studies wait to be read: images that are safe here are
+    better than images that a scanner may not send again.
+    """
     try:
-        return _accept(received, digest, database, archive, now)
+        return _accept(received, incoming, database, archive, now)
     except (StorageFull, DatabaseAway) as error:
         return out_of_resources(error)
 
@@ -97,12 +91,23 @@ def out_of_resources(error: StorageFull | DatabaseAway | Collision) -> Answer:
     return Answer(status=OUT_OF_RESOURCES, comment="Out of resources, try again later")
 
 
-def _accept(received: Received, digest: str, database: Database, archive: Archive, now: datetime) -> Answer:
+def _accept(
+    received: Received, incoming: Incoming, database: Database, archive: Archive, now: datetime
+) -> Answer:
     try:
-        new = describe(received, digest)
+        with incoming.reading() as file:
+            header = read_data_set(file, received.transfer_syntax_uid, begin=incoming.begin)
+            new = describe(received, header, sha256=incoming.sha256, size=incoming.bytes)
     except UnreadableInstance as error:
-        file = archive.quarantine(digest, (received.file_meta, received.dataset))
-        _list_quarantined(received, file, error.reason, database, now)
+        listed = Quarantined(
+            file=archive.quarantine(incoming),
+            reason=error.reason,
+            bytes=incoming.bytes,
+            calling_ae_title=received.peer.ae_title,
+            address=received.peer.address,
+            received_at=now,
+        )
+        _list_quarantined(listed, database)
         return Answer(status=CANNOT_UNDERSTAND, comment=error.reason.meaning[:64])
     said = (received.sop_class_uid, received.sop_instance_uid)
     if (new.sop_class_uid, new.sop_instance_uid) != said:
@@ -112,17 +117,16 @@ def _accept(received: Received, digest: str, database: Database, archive: Archiv
         return Answer(
             status=DATA_SET_DOES_NOT_MATCH, comment="SOP Class or Instance UID is not the command's"
         )
-    archive.write(new.file, (received.file_meta, received.dataset))
+    archive.keep(incoming, new.file)
     add_row(new, database=database, archive=archive, now=now)
     if not archive.exists(new.file):
         # retention took the study's files between our write and our row
-        archive.write(new.file, (received.file_meta, received.dataset))
+        archive.keep(incoming, new.file)
     return Answer(status=SUCCESS)
 
 
-def describe(received: Received, digest: str) -> NewInstance:
-    """Read from the header what the row will say; raises UnreadableInstance."""
-    header = read_data_set(received.dataset, received.transfer_syntax_uid)
+def describe(received: Received, header: Dataset, *, sha256: str, size: int) -> NewInstance:
+    """Say what the row will say; the hash and the size are the data set's. Raises UnreadableInstance."""
     study_uid, series_uid, sop_instance_uid, sop_class_uid = identity(header)
     with quietly():
         patient_id, accession_number = text(header, "PatientID"), text(header, "AccessionNumber")
@@ -135,9 +139,9 @@ def describe(received: Received, digest: str) -> NewInstance:
         transfer_syntax_uid=received.transfer_syntax_uid,
         patient_id=_for_column(patient_id),
         accession_number=_for_column(accession_number),
-        sha256=digest,
-        bytes=len(received.dataset),
-        file=name_of(sop_instance_uid, digest),
+        sha256=sha256,
+        bytes=size,
+        file=name_of(sop_instance_uid, sha256),
         association_id=received.association_id,
         own_object=own,
     )
@@ -149,7 +153,9 @@ def _for_column(value: str) -> str:
 
 def add_row(new: NewInstance, *, database: Database, archive: Archive, now: datetime) -> Standing:
     """Commit the row of an instance whose file is durable; raises DatabaseAway."""
-    study_id, standing = _despite_collisions(lambda: _add_row(new, database, archive, now))
+    study_id, standing = _despite_collisions(
+        lambda: database.together(lambda connection: _add_row(connection, new, archive, now))
+    )
     if standing in (Standing.MENDED, Standing.CONFLICT):
         logger().warning("instance.came_twice", study=study_id, reason=standing.value)
     return standing
@@ -164,16 +170,15 @@ def _despite_collisions(write: Callable[[], Written]) -> Written:
     raise DatabaseAway("other receivers keep writing the same rows")
 
 
-def _add_row(new: NewInstance, database: Database, archive: Archive, now: datetime) -> tuple[int, Standing]:
-    with database.transaction() as connection:
-        stored = find_instances(connection, new.sop_instance_uid)
-        standing = standing_of(new, stored, archive)
-        study_id = _write(connection, new, stored, standing, now)
-        came_back = mark_returned(connection, study_id, new.file, now=now)
-        if came_back and all(
-            archive.exists(one.file) for one in reversed(instances_of(connection, study_id))
-        ):
-            mark_remembered(connection, study_id, now=now)
+def _add_row(
+    connection: Connection, new: NewInstance, archive: Archive, now: datetime
+) -> tuple[int, Standing]:
+    stored = find_instances(connection, new.sop_instance_uid)
+    standing = standing_of(new, stored, archive)
+    study_id = _write(connection, new, stored, standing, now)
+    came_back = mark_returned(connection, study_id, new.file, now=now)
+    if came_back and all(archive.exists(one.file) for one in reversed(instances_of(connection, study_id))):
+        mark_remembered(connection, study_id, now=now)
     return study_id, standing
 
 
@@ -199,21 +204,10 @@ def _write(
     return study_id
 
 
-def _list_quarantined(
-    received: Received, file: str, reason: Reason, database: Database, now: datetime
-) -> None:
-    listed = Quarantined(
-        file=file,
-        reason=reason,
-        bytes=len(received.dataset),
-        calling_ae_title=received.peer.ae_title,
-        address=received.peer.address,
-        received_at=now,
-    )
-
+def _list_quarantined(listed: Quarantined, database: Database) -> None:
     def _list() -> None:
         with database.transaction() as connection:
             add_quarantined(connection, listed)
 
     _despite_collisions(_list)
-    logger().warning("instance.quarantined", reason=reason, peer=received.peer.ae_title)
+    logger().warning("instance.quarantined", reason=listed.reason, peer=listed.calling_ae_title)

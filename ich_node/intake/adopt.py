@@ -1,10 +1,11 @@
 """At start: rows for files that have none, alarms for rows whose file is gone. Never deletes an image."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from ich_node.dicom.part10 import split
+from ich_node.dicom.part10 import read_data_set, split
 from ich_node.errors import UnreadableInstance
 from ich_node.intake.accept import Peer, Received, add_row, describe
 from ich_node.log import logger
@@ -13,6 +14,7 @@ from ich_node.store.files import Archive
 from ich_node.store.images import kept_files, with_row
 
 PAGE = 1000
+LONGEST_META = 1 << 16  # of what we write before a data set
 
 
 def _never() -> bool:
@@ -57,16 +59,20 @@ def count_lost(database: Database, archive: Archive, *, stopped: Callable[[], bo
 
 def _adopt(name: str, database: Database, archive: Archive, now: datetime) -> bool:
     try:
-        meta, dataset = split(archive.read(name))
+        with archive.path(name).open("rb") as file:
+            meta, rest = split(file.read(LONGEST_META))
+            begin = file.seek(-len(rest), os.SEEK_CUR)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell() - begin
+            header = read_data_set(file, meta.transfer_syntax_uid, begin=begin)
         received = Received(
             sop_class_uid=meta.sop_class_uid,
             sop_instance_uid=meta.sop_instance_uid,
             transfer_syntax_uid=meta.transfer_syntax_uid,
-            dataset=bytes(dataset),
             peer=Peer(ae_title=meta.source_ae_title, address=""),
             association_id=None,
         )
-        new = describe(received, hashlib.sha256(dataset).hexdigest())
+        new = describe(received, header, sha256=sha256, size=size)
     except (UnreadableInstance, OSError) as error:  # one bad file does not keep the others out
         logger().error("archive.file_unreadable", error=type(error).__name__)
         return False

@@ -3,25 +3,29 @@
 Nothing a peer does may hold or fill the process: an association over a limit ends, the others go on.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from select import POLLIN, poll
 from socket import SHUT_RDWR, socket
+from ssl import SSLSocket
 from typing import cast
 
 from pydicom.uid import UID
 from pynetdicom import AE, build_context, evt
 from pynetdicom.acse import ACSE
 from pynetdicom.association import Association
-from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.events import Event, EventHandlerType
-from pynetdicom.pdu_primitives import A_ASSOCIATE, A_P_ABORT, P_DATA
+from pynetdicom.pdu_primitives import A_ASSOCIATE, A_P_ABORT
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler
 
 from ich_node.dicom.commitment import PUSH_MODEL
 from ich_node.dicom.part10 import DEFLATED_TRANSFER_SYNTAXES
+from ich_node.intake.messages import Begin, StreamedMessages
+from ich_node.intake.upper_layer import OneThreadAssociation, OneThreadLayer
 from ich_node.log import logger
 from ich_node.network import VERIFICATION, prepare_socket
 from ich_node.tls import PeerCertificate
@@ -29,14 +33,12 @@ from ich_node.tls import PeerCertificate
 HEADER_BYTES = 6  # of a PDU: type, reserved, length (PS3.8 9.3)
 # an A-ASSOCIATE-RQ with 128 contexts of 40 transfer syntaxes each stays below this
 LEAST_PDU_LIMIT = 1 << 18
-# connections that have not said who they are, beside the associations
-WAITING_ROOM = 50
-MORE_THAN_EVER = 1 << 20
+# connections that have not said who they are, beside the associations: of all peers, and of one address
+WAITING_ROOM, WAITING_ROOM_PER_ADDRESS = 50, 10
 A_ABORT_PDU = bytes.fromhex("07000000000400000200")  # by the service provider, reason not specified
 REJECTED_PERMANENT, BY_SERVICE_USER = 1, 1
+LOCAL_LIMIT_EXCEEDED = (2, 3, 2)  # transient, by the service provider's presentation part
 TRANSFER_SYNTAXES_NOT_SUPPORTED = 4  # PS3.8 9.3.3.2
-
-REJECTED_TRANSIENT, BY_PRESENTATION, LOCAL_LIMIT_EXCEEDED = 2, 3, 2  # PS3.8 9.3.4
 
 # called title, calling title, address, certificate (None: clear text); the answer is the reason of a
 # rejection (PS3.8 9.3.4) or None
@@ -48,6 +50,7 @@ class Limits:
     """What one peer may use."""
 
     associations: int
+    associations_per_address: int
     pdu_bytes: int
     data_set_bytes: int
     pdu_within_s: float
@@ -84,7 +87,30 @@ class BoundedSocket(AssociationSocket):
                 break
             filled += read
         connection.settimeout(self._within_s)
-        return content[:filled]
+        view.release()
+        del content[filled:]
+        return content
+
+    @property
+    def ready(self) -> bool:
+        """Whether something can be read at once, of any descriptor: `select` ends at 1023."""
+        return self.wait(0)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until something can be read or the connection ends, at most so long; whether it is so."""
+        connection = self.socket
+        if connection is None or not self._is_connected:
+            time.sleep(seconds)
+            return False
+        if isinstance(connection, SSLSocket) and connection.pending():
+            return True
+        poller = poll()
+        try:
+            poller.register(connection, POLLIN)
+        except (OSError, ValueError):
+            self.event_queue.put("Evt17")  # closed under our hands
+            return False
+        return bool(poller.poll(1000 * seconds))
 
     def cut(self) -> None:
         """End the connection under whoever waits for it, from any thread."""
@@ -108,36 +134,35 @@ class BoundedSocket(AssociationSocket):
 Transport = Callable[[AssociationSocket, Limits], BoundedSocket]
 
 
-class BoundedMessages(DIMSEServiceProvider):
-    """Puts messages together, none longer than the limit; knows when the peer last said something."""
+class Places:
+    """Who is associated: pynetdicom counts connections, also those that never say a word."""
 
-    def __init__(self, association: Association, limit_bytes: int) -> None:
-        super().__init__(association)
-        self._limit_bytes = limit_bytes
-        self._taken_bytes = 0
-        self.last_heard = time.monotonic()
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._taken: list[tuple[Association, str]] = []
+        self._lock = threading.Lock()
 
-    def receive_primitive(self, primitive: P_DATA) -> None:
-        """Take the fragments of a P-DATA; an endless message ends the association."""
-        self.last_heard = time.monotonic()
-        self._taken_bytes += sum(len(value[1]) for value in primitive.presentation_data_value_list)
-        if self._taken_bytes > self._limit_bytes:
-            self.message = None
-            self.dul.event_queue.put("Evt19")  # as pynetdicom ends it where a message is invalid
-            logger().warning("association.over_limit", error="data set longer than receiver.max_instance_mb")
-            return
-        super().receive_primitive(primitive)
-        if self.message is None:
-            self._taken_bytes = 0
+    def take(self, association: Association, address: str) -> bool:
+        """Take a place for an association, until it is over; False where its address, or all, have enough."""
+        with self._lock:
+            self._taken = [one for one in self._taken if one[0].is_alive() and not one[0]._kill]
+            of_address = sum(taken == address for _, taken in self._taken)
+            if (
+                len(self._taken) >= self._limits.associations
+                or of_address >= self._limits.associations_per_address
+            ):
+                return False
+            self._taken.append((association, address))
+            return True
 
 
 class StrictNegotiation(ACSE):
-    """Rejects who may not call or is one too many, and never agrees on a deflated data set."""
+    """Rejects who may not call or calls too often, and never agrees on a deflated data set."""
 
-    def __init__(self, association: Association, admission: Admission, most: int) -> None:
+    def __init__(self, association: Association, admission: Admission, places: "Places") -> None:
         super().__init__(association)
         self._admission = admission
-        self._most = most
+        self._places = places
 
     def negotiate_association(self) -> None:
         """Answer an A-ASSOCIATE-RQ; where the connection ended without one, end the thread."""
@@ -146,14 +171,16 @@ class StrictNegotiation(ACSE):
             self.assoc.kill()
             return
         called, calling = request.called_ae_title.strip(), request.calling_ae_title.strip()
+        address = str(self.requestor.address)
         certificate = cast("BoundedSocket", self.assoc.dul.socket).certificate
-        reason = self._admission(called, calling, str(self.requestor.address), certificate)
+        reason = self._admission(called, calling, address, certificate)
         if reason is not None:
             self.requestor.ae_title = request.calling_ae_title
             self._reject(REJECTED_PERMANENT, BY_SERVICE_USER, reason)
             return
-        if self._is_one_too_many():
-            self._reject(REJECTED_TRANSIENT, BY_PRESENTATION, LOCAL_LIMIT_EXCEEDED)
+        if not self._places.take(self.assoc, address):
+            logger().warning("association.over_limit", error="receiver.max_associations or per address")
+            self._reject(*LOCAL_LIMIT_EXCEEDED)
             return
         # of a storage context pynetdicom accepts the syntax that is proposed first
         for context in request.presentation_context_definition_list:
@@ -166,12 +193,6 @@ class StrictNegotiation(ACSE):
         self.send_reject(result, source, reason)
         evt.trigger(self.assoc, evt.EVT_REJECTED, {})
         self.assoc.kill()
-
-    def _is_one_too_many(self) -> bool:
-        """Count who said its name; pynetdicom counts the silent ones too, which would keep the others out."""
-        associations = self.assoc.ae.active_associations
-        named = [one for one in associations if one.is_acceptor and one.requestor.primitive is not None]
-        return len(named) > self._most
 
     def send_accept(self) -> None:
         """Accept, but not a context whose only syntaxes are deflated ones."""
@@ -201,12 +222,14 @@ class _Connection(RequestHandler):
 
     def handle(self) -> None:
         association = self._create_association()
+        # pynetdicom makes both itself, and has started neither yet: here they become ours
+        association.__class__, association.dul.__class__ = OneThreadAssociation, OneThreadLayer
         plain = cast("AssociationSocket", association.dul.socket)
         association.dul.socket = self.server.transport(plain, self.server.limits)
-        association.dimse = BoundedMessages(association, self.server.limits.data_set_bytes)
-        association.acse = StrictNegotiation(
-            association, self.server.admission, self.server.limits.associations
+        association.dimse = StreamedMessages(
+            association, self.server.limits.data_set_bytes, self.server.begin
         )
+        association.acse = StrictNegotiation(association, self.server.admission, self.server.places)
         association.bind(evt.EVT_CONN_CLOSE, _wake)
         association.start()
 
@@ -228,7 +251,9 @@ class Listener(AssociationServer):
         address: tuple[str, int],
         *,
         limits: Limits,
+        places: "Places",
         admission: Admission,
+        begin: Begin,
         handlers: list[EventHandlerType],
         transport: Transport = BoundedSocket,
     ) -> None:
@@ -236,7 +261,9 @@ class Listener(AssociationServer):
         self.limits = limits
         self.transport = transport
         self.admission = admission
-        entity.maximum_associations = MORE_THAN_EVER  # we count ourselves
+        self.begin = begin
+        self.places = places
+        entity.maximum_associations = limits.associations + WAITING_ROOM  # `places` is stricter
         entity.maximum_pdu_size = limits.pdu_bytes
         super().__init__(
             entity,
@@ -260,8 +287,14 @@ class Listener(AssociationServer):
         return connection, address
 
     def verify_request(self, request: object, client_address: object) -> bool:
-        """Take no more connections than associations and waiting ones may be."""
-        return len(self.active_associations) < self.limits.associations + WAITING_ROOM
+        """Take no more connections than associations and waiting ones may be, of all and of one address."""
+        address = cast("tuple[str, int]", client_address)[0]
+        connections = [str(one.requestor.address) for one in self.active_associations]
+        most_of_one = self.limits.associations_per_address + WAITING_ROOM_PER_ADDRESS
+        return (
+            len(connections) < self.limits.associations + WAITING_ROOM
+            and connections.count(address) < most_of_one
+        )
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Log that a connection could not be started; the next one can."""

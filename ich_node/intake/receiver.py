@@ -19,10 +19,12 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event, EventHandlerType
 
 from ich_node.dicom.commitment import PROCESSING_FAILURE, commitment_of
+from ich_node.dicom.part10 import FileMeta, encode_file_meta
 from ich_node.errors import Collision, DatabaseAway, UsageError
 from ich_node.intake.accept import Answer, Peer, Received, accept, out_of_resources
 from ich_node.intake.adopt import reconcile
-from ich_node.intake.listener import BoundedMessages, BoundedSocket, Limits, Listener, Transport
+from ich_node.intake.listener import BoundedSocket, Limits, Listener, Places, Transport
+from ich_node.intake.messages import OnDisk, StreamedMessages
 from ich_node.intake.secured import SecuredSocket
 from ich_node.log import logger
 from ich_node.network import SUCCESS, adjust_pynetdicom, application_entity, is_known
@@ -30,6 +32,7 @@ from ich_node.settings.tree import Settings
 from ich_node.store.confirmations import keep_commitment
 from ich_node.store.database import LOOK_AGAIN_S, SAY_EVERY, Database, require_current
 from ich_node.store.files import Archive
+from ich_node.store.incoming import Incoming
 from ich_node.store.quarantine import note_refused_caller
 from ich_node.store.studies import (
     close_association,
@@ -99,7 +102,19 @@ class Reception:
         except (Collision, DatabaseAway):
             logger().warning("caller.not_listed", address=address)
 
-    def store(self, event: Event) -> Dataset:
+    def begin(self, association: Association, request: C_STORE) -> Incoming:
+        """Begin a file for the data set of a request, which comes next."""
+        context = association._accepted_cx[cast("int", request._context_id)]
+        instance_uid = str(request.AffectedSOPInstanceUID)
+        meta = FileMeta(
+            sop_class_uid=str(request.AffectedSOPClassUID),
+            sop_instance_uid=instance_uid,
+            transfer_syntax_uid=str(context.transfer_syntax[0]),
+            source_ae_title=str(association.requestor.ae_title).strip(),
+        )
+        return self._archive.receive(instance_uid, encode_file_meta(meta))
+
+    def store(self, event: Event) -> Dataset | int:
         """Answer a C-STORE request (PS3.4 B.2)."""
         with self._lock:
             self._busy.add(event.assoc)
@@ -142,12 +157,13 @@ class Reception:
             sop_class_uid=str(request.AffectedSOPClassUID),
             sop_instance_uid=str(request.AffectedSOPInstanceUID),
             transfer_syntax_uid=str(event.context.transfer_syntax),
-            dataset=event.encoded_dataset(include_meta=False),
             peer=peer,
             association_id=association_id,
         )
-        request.DataSet = None  # else it lives on until the next one is whole
-        return accept(received, database=self._database, archive=self._archive, now=datetime.now(UTC))
+        incoming = cast("OnDisk", request.DataSet).incoming
+        return accept(
+            received, incoming, database=self._database, archive=self._archive, now=datetime.now(UTC)
+        )
 
     def prepare(self) -> bool:
         """Require the newest schema and forget an earlier life; False while the database is away.
@@ -220,11 +236,11 @@ def _address(association: Association) -> str:
     return str(association.requestor.address)
 
 
-def _response(answer: Answer) -> Dataset:
+def _response(answer: Answer) -> Dataset | int:
+    if not answer.comment:
+        return answer.status
     response = Dataset()
-    response.Status = answer.status
-    if answer.comment:
-        response.ErrorComment = answer.comment
+    response.Status, response.ErrorComment = answer.status, answer.comment
     return response
 
 
@@ -287,6 +303,7 @@ def _listen(settings: Settings, reception: Reception) -> list[Listener]:
     entity.acse_timeout = min(PDU_WITHIN_S, facts.idle_timeout_s)
     limits = Limits(
         associations=facts.max_associations,
+        associations_per_address=facts.max_associations_per_address,
         pdu_bytes=facts.max_pdu_bytes,
         data_set_bytes=facts.max_instance_mb * 1_000_000,
         pdu_within_s=min(PDU_WITHIN_S, facts.idle_timeout_s),
@@ -302,6 +319,7 @@ def _listen(settings: Settings, reception: Reception) -> list[Listener]:
         (evt.EVT_C_STORE, reception.store),
         (evt.EVT_N_EVENT_REPORT, reception.commit),
     ]
+    places = Places(limits)
     listeners: list[Listener] = []
     for port, transport in transports.items():
         try:
@@ -309,7 +327,9 @@ def _listen(settings: Settings, reception: Reception) -> list[Listener]:
                 entity,
                 (facts.host, port),
                 limits=limits,
+                places=places,
                 admission=reception.admit,
+                begin=reception.begin,
                 handlers=handlers,
                 transport=transport,
             )
@@ -334,7 +354,7 @@ def _drain(listeners: list[Listener], reception: Reception) -> None:
             if association.requestor.primitive is None:
                 cast("BoundedSocket", association.dul.socket).cut()  # it never said who it is
                 continue
-            silent_s = time.monotonic() - cast("BoundedMessages", association.dimse).last_heard
+            silent_s = time.monotonic() - cast("StreamedMessages", association.dimse).last_heard
             idle = silent_s > DRAIN_IDLE_S and not reception.is_busy(association)
             if idle or time.monotonic() > end:
                 association.acse_timeout = 1  # how long we wait for the peer to hang up

@@ -1,9 +1,8 @@
 """How a content stands to what is stored under its UID already. Reads the archive, never decodes a pixel."""
 
 from enum import StrEnum
-from functools import partial
-
-from pydicom.dataset import Dataset
+from hashlib import sha256
+from pathlib import Path
 
 from ich_node.dicom.part10 import pixels_of, read_header
 from ich_node.dicom.values import IDENTITY, decimals, quietly, text
@@ -64,17 +63,24 @@ def _place(instance: NewInstance | StoredInstance) -> tuple[str, str, str]:
 def _compared(first: StoredInstance, new: NewInstance, archive: Archive) -> Standing:
     syntaxes = {first.transfer_syntax_uid, new.transfer_syntax_uid}
     comparable = len(syntaxes) == 1 or syntaxes <= _NATIVE
-    # files are read one after the other, and again if need be: either may be as large as the receiver takes
-    before, after = (partial(archive.read, file) for file in (first.file, new.file))
-    if comparable and pixels_of(before()) != pixels_of(after()):
+    files = [archive.path(one.file) for one in (first, new)]
+    if comparable and _pixels(files[0]) != _pixels(files[1]):
         return Standing.CONFLICT
-    if len(syntaxes) > 1 and _image(read_header(before())) == _image(read_header(after())):
+    if len(syntaxes) > 1 and _image(files[0]) == _image(files[1]):
         return Standing.OTHER_SYNTAX
     return Standing.MENDED if comparable else Standing.CONFLICT
 
 
-def _image(header: Dataset) -> tuple[object, ...]:
+def _pixels(file: Path) -> str | None:
+    """The hash of the pixels as encoded: two images may each be as large as the receiver takes."""
+    with file.open("rb") as opened:
+        pixels = pixels_of(opened)
+    return None if pixels is None else sha256(pixels).hexdigest()
+
+
+def _image(file: Path) -> tuple[object, ...]:
     """What must be the same for two encodings to be of one image: whose it is, and the geometry."""
-    with quietly():
+    with file.open("rb") as opened, quietly():
+        header = read_header(opened)
         whose = (text(header, keyword) for keyword in IDENTITY)
         return *whose, *(decimals(header, keyword) for keyword in _GEOMETRY)

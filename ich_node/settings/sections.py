@@ -84,11 +84,14 @@ class Receiver(Section):
     max_associations: int = Field(
         50, ge=1, description="associations at once; more are rejected as transient"
     )
+    max_associations_per_address: int = Field(
+        25, ge=1, description="of them from one address, so that none can take all; more are rejected too"
+    )
     max_pdu_bytes: int = Field(
         131072, ge=4096, le=1 << 20, description="largest PDU that we announce, in bytes"
     )
     max_instance_mb: int = Field(
-        256, ge=1, description="largest data set taken, in MB; it is held whole in memory, a few times"
+        256, ge=1, description="largest data set taken, in MB; it goes to the disk as it comes"
     )
     idle_timeout_s: Seconds = Field(
         60, description="seconds without a message after which an association ends"

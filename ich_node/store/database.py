@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from ich_node.errors import Collision, DatabaseAway, UsageError
 from ich_node.log import logger
 from ich_node.store.tables import installation
+from ich_node.store.together import Together, Written
 
 SQLITE_WAIT_MS = 30_000
 CONNECT_WITHIN_S = 5
@@ -41,6 +42,14 @@ class Database:
         """Prepare the engine, connect to nothing yet; raises UsageError where the URL cannot work."""
         self.url = url
         self.engine = _engine(url)
+        self._together = Together(self.transaction)
+
+    def together(self, write: Callable[[Connection], Written]) -> Written:
+        """Run `write` in a transaction that other threads' may share; committed when it returns.
+
+        Raises what a transaction raises. It may run twice: see `Together`.
+        """
+        return self._together.write(write)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from ich_node.core.retention import Kept
 from ich_node.core.states import DeliveryState, StudyState
@@ -11,6 +11,10 @@ from ich_node.store.history import append
 from ich_node.store.tables import deliveries, instances, labels, reports, studies
 from ich_node.vocabulary import Outcome
 
+# put together once: it is asked for each instance that comes
+_FORGOTTEN_LOCKED = (
+    select(studies.c.forgotten_at).where(studies.c.id == bindparam("number")).with_for_update()
+)
 _CHUNK = 500  # SQLite takes at least 999 parameters in one statement
 
 
@@ -115,8 +119,7 @@ def mark_returned(connection: Connection, study_id: int, file: str, *, now: date
 
     The study's row stays locked: its files cannot go in the same moment.
     """
-    study = select(studies.c.forgotten_at).where(studies.c.id == study_id).with_for_update()
-    forgotten_at = connection.execute(study).scalar_one()
+    forgotten_at = connection.execute(_FORGOTTEN_LOCKED, {"number": study_id}).scalar_one()
     if forgotten_at is None:
         return False
     # never before the forgetting, whatever the clocks of two hosts say

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, select, update
 
 from ich_node.core.states import StudyEvent, StudyState, next_study_state
 from ich_node.core.urgency import NORMAL_S
@@ -83,6 +83,16 @@ STUDY_COLUMNS = [studies.c[name] for name in Study.__dataclass_fields__]
 _STORED_COLUMNS = [
     (studies if name == "study_uid" else instances).c[name] for name in StoredInstance.__dataclass_fields__
 ]
+# what is done for each instance that comes is put together once: that takes longer than to do it
+_STORED = select(*_STORED_COLUMNS).join(studies, studies.c.id == instances.c.study_id)
+_STORED_UNDER_UID = _STORED.where(instances.c.sop_instance_uid == bindparam("uid")).order_by(instances.c.id)
+_STUDY_LOCKED = select(*STUDY_COLUMNS).where(studies.c.study_uid == bindparam("uid")).with_for_update()
+_INSERT_INSTANCE = insert(instances)
+_ONE_MORE = (
+    update(studies)
+    .where(studies.c.id == bindparam("number"))
+    .values(last_instance_at=bindparam("at"), handicap_s=bindparam("handicap"))
+)
 
 
 def open_association(
@@ -116,7 +126,8 @@ def close_associations_of(connection: Connection, receiver: str, *, now: datetim
 
 def find_instances(connection: Connection, sop_instance_uid: str) -> list[StoredInstance]:
     """All contents that came under one SOP Instance UID, the first one first."""
-    return _stored(connection, instances.c.sop_instance_uid == sop_instance_uid, instances.c.id)
+    rows = connection.execute(_STORED_UNDER_UID, {"uid": sop_instance_uid})
+    return [StoredInstance(**row._mapping) for row in rows]
 
 
 def instances_of(connection: Connection, study_id: int) -> list[StoredInstance]:
@@ -125,17 +136,9 @@ def instances_of(connection: Connection, study_id: int) -> list[StoredInstance]:
     Where none is in use (all of them contradict instances of other studies) it is all: the study is a
     conflict, and its report needs their headers.
     """
-    everything = _stored(connection, instances.c.study_id == study_id, instances.c.sop_instance_uid)
+    statement = _STORED.where(instances.c.study_id == study_id).order_by(instances.c.sop_instance_uid)
+    everything = [StoredInstance(**row._mapping) for row in connection.execute(statement)]
     return [one for one in everything if one.in_use] or everything
-
-
-def _stored(
-    connection: Connection, which: ColumnElement[bool], order: ColumnElement[Any]
-) -> list[StoredInstance]:
-    statement = select(*_STORED_COLUMNS).join(studies, studies.c.id == instances.c.study_id)
-    return [
-        StoredInstance(**row._mapping) for row in connection.execute(statement.where(which).order_by(order))
-    ]
 
 
 def add_instance(
@@ -148,7 +151,8 @@ def add_instance(
     nothing unless it is in conflict.
     """
     # locked: on PostgreSQL a worker's conclusion and an arrival must see each other
-    study = _one_study(connection, studies.c.study_uid == new.study_uid, lock=True)
+    row = connection.execute(_STUDY_LOCKED, {"uid": new.study_uid}).one_or_none()
+    study = None if row is None else study_of(row._mapping)
     study_id = _begin_study(connection, new, now) if study is None else study.id
     _insert_instance(connection, study_id, new, in_use=in_use, now=now)
     if study is not None and new.own_object and not conflict:
@@ -180,7 +184,8 @@ def _insert_instance(
     connection: Connection, study_id: int, new: NewInstance, *, in_use: bool, now: datetime
 ) -> None:
     values = {key: value for key, value in vars(new).items() if key in instances.c}
-    connection.execute(insert(instances).values(**values, study_id=study_id, in_use=in_use, received_at=now))
+    values |= {"study_id": study_id, "in_use": in_use, "received_at": now}
+    connection.execute(_INSERT_INSTANCE, values)
 
 
 def replace_instance(connection: Connection, study_id: int, new: NewInstance) -> None:
@@ -212,16 +217,19 @@ def _begin_study(connection: Connection, new: NewInstance, now: datetime) -> int
 
 
 def _continue_study(connection: Connection, study: Study, new: NewInstance, now: datetime) -> None:
+    handicap_s = min(study.handicap_s, new.handicap_s)  # its most urgent instance speaks for it
+    if study.state is StudyState.RECEIVING:
+        connection.execute(_ONE_MORE, {"number": study.id, "at": now, "handicap": handicap_s})
+        return
     values: dict[str, object] = {
         "state": next_study_state(study.state, StudyEvent.INSTANCE_STORED),
         "last_instance_at": now,
-        "handicap_s": min(study.handicap_s, new.handicap_s),  # its most urgent instance speaks for it
-    }
-    if study.state is not StudyState.RECEIVING:
+        "handicap_s": handicap_s,
+        # the deadline begins anew: else a study that waited long would be taken at this one image
+        "first_instance_at": now,
         # whoever works on it works on too little: the lease ends here and its token is void
-        values |= NOT_HELD
-        # and the deadline begins anew: else a study that waited long would be taken at this one image
-        values["first_instance_at"] = now
+        **NOT_HELD,
+    }
     if study.state is StudyState.FINISHED:
         values |= {"revision": study.revision + 1, "attempts": 0}
         append(connection, study.id, "study.reopened", now=now, revision=study.revision + 1)

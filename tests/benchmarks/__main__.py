@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import torch
 from benchmarks.analysis import PAPERS_ENCODER, measure_networks, measure_preparation, measure_training
 from benchmarks.arrival import measure_arrival
+from benchmarks.reception import measure_hanging_up, measure_idling, measure_reception, storescu_is_there
 
 BUNDLES = Path(__file__).parents[2] / "model/bundles"
 SLICES = 40
@@ -27,10 +28,13 @@ def main() -> None:
                 "our encoder": measure_training("hybrid_lite0_vit192", batch=32, side=product_side),
             },
         }
+        reception = measure_reception(Path(folder)) if storescu_is_there() else {}
+        idling = {"idling": measure_idling(Path(folder)), "hanging up": measure_hanging_up(Path(folder))}
         latency = {"arrival": measure_arrival(Path(folder), studies=STUDIES_A_WAY, first_seed=FIRST_SEED)}
-    for title, table in (analysis | latency).items():
+    for title, table in (analysis | reception | idling | latency).items():
         print_table(title, table)
-    print(json.dumps({"reception": {}, "analysis": analysis, "latency": latency, "web": {}}))
+    everything = {"reception": reception | idling, "analysis": analysis, "latency": latency, "web": {}}
+    print(json.dumps(everything))
 
 
 def print_table(title: str, table: dict[str, dict[str, float]]) -> None:

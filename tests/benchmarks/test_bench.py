@@ -2,8 +2,11 @@
 
 import math
 
+import pytest
+from benchmarks import reception
 from benchmarks.__main__ import print_table
 from benchmarks.analysis import measure_networks, measure_preparation, measure_training
+from benchmarks.receivers import ours_on_sqlite, pynetdicom_in_memory
 from model_builders import TINY, tiny_bundle
 
 
@@ -19,3 +22,29 @@ def test_every_measurement_gives_figures_and_a_table(tmp_path, capsys):
         assert all(math.isfinite(f) and f > 0 for row in table.values() for f in row.values()), table
     assert found["preparation"].keys() == {"uncompressed", "JPEG-LS", "JPEG 2000"}
     assert "prepare_ratio" in capsys.readouterr().out
+
+
+@pytest.mark.peer
+def test_reception_is_measured_by_what_was_stored(tmp_path, dcmtk, monkeypatch, capsys):
+    few = {"pynetdicom in memory": pynetdicom_in_memory, "ours, SQLite": ours_on_sqlite}
+    monkeypatch.setattr(reception, "receivers", lambda: few)
+
+    found = reception.measure_reception(tmp_path, images=6, side=32, tries=1, at_once=(2,))
+
+    (table,) = found.values()
+    print_table("reception", table)
+    assert [row["stored"] for row in table.values()] == [6, 6, 6]
+    assert all(math.isfinite(f) and f >= 0 for row in table.values() for f in row.values()), table
+
+
+def test_twenty_silent_associations_cost_little_and_end_by_the_setting(tmp_path, monkeypatch):
+    """Beside stock pynetdicom, which looks at each a thousand times a second."""
+    few = {"pynetdicom in memory": pynetdicom_in_memory, "ours, SQLite": ours_on_sqlite}
+    monkeypatch.setattr(reception, "receivers", lambda: few)
+
+    idle = reception.measure_idling(tmp_path, seconds=1, node=False)
+    (ended,) = reception.measure_hanging_up(tmp_path, idle_timeout_s=1.5).values()
+
+    shares = {name: row["core_share"] for name, row in idle.items()}
+    assert shares["ours, SQLite, 20 idle"] < 0.25 * shares["pynetdicom in memory, 20 idle"]
+    assert 1.0 < ended["ended_s"] < 10

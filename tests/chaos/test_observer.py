@@ -10,12 +10,11 @@ from chaos.evidence import gather, pixels_in
 from chaos.observer import Evidence, Findings, Received, SentStudy, StudyRow, count
 from chaos.plan import Target, Trick, plan
 from chaos.studies import pixels_sha256
-from reception import Message
+from reception import Message, accept
 
 from ich_node.core.states import StudyState
 from ich_node.demo.pacs import stand_in_pacs
 from ich_node.demo.scanner import send
-from ich_node.intake.accept import accept
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
 from ich_node.store.migration import migrate

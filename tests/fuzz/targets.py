@@ -19,7 +19,7 @@ from ich_node.core.completion import heads_of, key_of
 from ich_node.core.grounds import Rules
 from ich_node.dicom.codestreams import announced
 from ich_node.dicom.headers import instance_facts
-from ich_node.dicom.part10 import pixels_of, split
+from ich_node.dicom.part10 import pixels_of, read_data_set, split
 from ich_node.dicom.values import IDENTITY, quietly, text
 from ich_node.errors import UnreadableInstance
 from ich_node.intake.accept import Peer, Received, describe
@@ -41,9 +41,10 @@ class Target:
 def headers(content: bytes, folder: Path) -> None:
     """Read bytes as the receiver does, then as the worker does."""
     warnings.simplefilter("ignore")  # as in the receiver
-    for received in _received(content):
+    for received, dataset in _received(content):
         try:
-            new = describe(received, "0" * 64)
+            header = read_data_set(dataset, received.transfer_syntax_uid)
+            new = describe(received, header, sha256="0" * 64, size=len(dataset))
         except UnreadableInstance:
             continue
         _storable(new.patient_id, new.accession_number, new.study_uid, new.sop_instance_uid)
@@ -61,7 +62,7 @@ def headers(content: bytes, folder: Path) -> None:
     heads_of([facts], RULES)
 
 
-def _received(content: bytes) -> list[Received]:
+def _received(content: bytes) -> list[tuple[Received, bytes]]:
     """What a C-STORE may have brought: the data set of a file, or the bytes by themselves in any syntax."""
     try:
         meta, dataset = split(content)
@@ -70,13 +71,15 @@ def _received(content: bytes) -> list[Received]:
     else:
         told = [(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid, bytes(dataset))]
     return [
-        Received(
-            sop_class_uid=sop_class,
-            sop_instance_uid=instance,
-            transfer_syntax_uid=syntax,
-            dataset=dataset,
-            peer=PEER,
-            association_id=None,
+        (
+            Received(
+                sop_class_uid=sop_class,
+                sop_instance_uid=instance,
+                transfer_syntax_uid=syntax,
+                peer=PEER,
+                association_id=None,
+            ),
+            dataset,
         )
         for sop_class, instance, syntax, dataset in told
     ]

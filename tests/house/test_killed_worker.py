@@ -12,14 +12,13 @@ import pytest
 from builders import ct_series
 from model_builders import tiny_bundle
 from pydicom import dcmread
-from reception import Message
+from reception import Message, accept
 
 from ich_node.core.states import DeliveryState
 from ich_node.delivery import serve
 from ich_node.demo.node import free_port, write_settings
 from ich_node.demo.pacs import stand_in_pacs
 from ich_node.dicom.report import read_back
-from ich_node.intake.accept import accept
 from ich_node.intake.close import close_complete_studies
 from ich_node.retraining.registry import register_first
 from ich_node.store.deliveries import deliveries_of

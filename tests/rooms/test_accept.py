@@ -16,10 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless
-from reception import DEFLATED, Message, count, encoded
+from reception import DEFLATED, Message, accept, count, encoded
 
 from ich_node.dicom.part10 import split
-from ich_node.intake.accept import accept
 from ich_node.intake.adopt import count_lost
 from ich_node.intake.forget import forget_old_images
 from ich_node.settings.sections import Storage

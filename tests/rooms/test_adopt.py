@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 from builders import ct_series
-from reception import Message, count
+from reception import Message, accept, count
 
-from ich_node.intake.accept import accept
 from ich_node.intake.adopt import count_lost, reconcile
 from ich_node.store.database import Database
 from ich_node.store.files import Archive

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 from builders import ct_series
-from reception import Message, count
+from reception import Message, accept, count
 
 from ich_node.core.states import StudyState
-from ich_node.intake.accept import accept
 from ich_node.intake.close import close_complete_studies
 from ich_node.store.arrivals import arrivals
 from ich_node.store.claims import claim_study

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from builders import ct_series
 from odd_pacs import listing, node, odd_pacs, study
-from reception import Message, archive_of
+from reception import Message, accept, archive_of
 
 from ich_node.core.completion import COMPARED_AFTER_S
 from ich_node.core.states import StudyState
-from ich_node.intake.accept import accept
 from ich_node.intake.close import close_complete_studies
 from ich_node.intake.compare import UNANSWERED_PAUSE_S, SourceWatch
 from ich_node.store.database import Database

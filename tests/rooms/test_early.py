@@ -8,12 +8,11 @@ from bench import Room, scan
 from builders import ct_series
 from pydicom import dcmread
 from pydicom.filebase import DicomBytesIO
-from reception import Message, count
+from reception import Message, accept, count
 
 from ich_node.core.completion import SETTLED_S
 from ich_node.core.states import StudyState
 from ich_node.dicom.report import read_back
-from ich_node.intake.accept import accept
 from ich_node.intake.close import close_complete_studies
 from ich_node.intake.early import EarlyWatch
 from ich_node.store.claims import claim_early

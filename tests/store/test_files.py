@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from reception import write
 
 from ich_node.errors import StorageFull
 from ich_node.store.files import Archive, name_of
@@ -20,14 +21,14 @@ def test_a_name_depends_on_the_uid_and_on_the_bytes_and_shows_neither() -> None:
 
     assert NAME not in other
     assert "1.2.3" not in NAME
-    assert NAME.count("/") == 2
+    assert NAME.count("/") == 1
     assert len(NAME) <= 255
 
 
 def test_what_is_written_is_there_as_a_whole_and_no_temporary_file_stays(tmp_path: Path) -> None:
     archive = Archive(tmp_path, reserve_mb=0)
 
-    archive.write(NAME, (b"one ", b"two"))
+    write(archive, NAME, (b"one ", b"two"))
 
     assert archive.read(NAME) == b"one two"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [archive.path(NAME)]
@@ -37,7 +38,10 @@ def test_each_write_is_synced_file_first_then_renamed_then_the_folder(tmp_path: 
     program = (
         "from ich_node.store.files import Archive\n"
         "from pathlib import Path\n"
-        f"Archive(Path({str(tmp_path)!r}), reserve_mb=0).write({NAME!r}, (b'one', b'two'))\n"
+        f"archive = Archive(Path({str(tmp_path)!r}), reserve_mb=0)\n"
+        "with archive.receive('1.2.3', b'one') as incoming:\n"
+        "    incoming.write(b'two')\n"
+        f"    archive.keep(incoming, {NAME!r})\n"
     )
     audit = (
         "import sys, os\n"
@@ -60,21 +64,18 @@ def test_each_write_is_synced_file_first_then_renamed_then_the_folder(tmp_path: 
         check=True,
     )
 
-    assert done.stdout.splitlines()[-5:] == [
-        "write file",
-        "write file",
-        "fsync file",
-        "rename file",
-        "fsync folder",
-    ]
+    calls = done.stdout.splitlines()
+    written = calls.index("write file")
+    assert calls[written : written + 4] == ["write file", "write file", "fsync file", "rename file"]
+    assert calls[written + 4 :] == ["fsync folder"] * 3  # of the image, and those that were made for it
 
 
 def test_the_same_name_again_writes_nothing(tmp_path: Path) -> None:
     archive = Archive(tmp_path, reserve_mb=0)
-    archive.write(NAME, (b"bytes",))
+    write(archive, NAME, (b"by", b"tes"))
     before = archive.path(NAME).stat()
 
-    archive.write(NAME, (b"bytes",))
+    write(archive, NAME, (b"by", b"tes"))
 
     assert archive.path(NAME).stat().st_ino == before.st_ino
 
@@ -83,7 +84,7 @@ def test_below_the_reserve_nothing_is_written(tmp_path: Path) -> None:
     archive = Archive(tmp_path, reserve_mb=1 << 40)
 
     with pytest.raises(StorageFull):
-        archive.write(NAME, (b"bytes",))
+        write(archive, NAME, (b"by", b"tes"))
 
     assert not archive.exists(NAME)
 
@@ -99,7 +100,7 @@ def test_a_disk_that_is_full_leaves_no_half_file_and_is_said_in_words(tmp_path: 
         pytest.skip("a file system cannot be mounted here")
     try:
         with pytest.raises(StorageFull, match=r"ENOSPC|reserve"):
-            Archive(small, reserve_mb=0).write(NAME, (bytes(40_000), bytes(40_000)))
+            write(Archive(small, reserve_mb=0), NAME, (bytes(40_000), bytes(40_000)))
         left = [path for path in small.rglob("*") if path.is_file()]
     finally:
         subprocess.run(["umount", str(small)], check=True)
@@ -111,12 +112,12 @@ def test_a_folder_that_cannot_be_written_is_said_in_words(tmp_path: Path) -> Non
     (tmp_path / "images").write_text("a file where the folder should be")
 
     with pytest.raises(StorageFull, match=r"ENOTDIR|EEXIST"):
-        Archive(tmp_path, reserve_mb=0).write(NAME, (b"bytes",))
+        write(Archive(tmp_path, reserve_mb=0), NAME, (b"by", b"tes"))
 
 
 def test_deleting_what_is_gone_does_no_harm(tmp_path: Path) -> None:
     archive = Archive(tmp_path, reserve_mb=0)
-    archive.write(NAME, (b"bytes",))
+    write(archive, NAME, (b"by", b"tes"))
 
     archive.delete([NAME, NAME])
 
@@ -135,7 +136,7 @@ def test_a_temporary_name_tells_its_writer() -> None:
 
 def test_what_cannot_be_looked_at_is_not_there_and_stops_no_sweep(tmp_path: Path) -> None:
     archive = Archive(tmp_path, reserve_mb=0)
-    archive.write(NAME, (b"bytes",))
+    write(archive, NAME, (b"by", b"tes"))
     dangling, circle = name_of("1.2.3", "cd" * 32), name_of("1.2.3", "ef" * 32)
     archive.path(dangling).symlink_to("nowhere")
     archive.path(circle).symlink_to(archive.path(circle).name)

@@ -1,0 +1,143 @@
+"""Puts DIMSE messages together from their fragments; a data set to store goes to the disk as it comes.
+
+So a receiver holds a PDU for each association in memory, however long the data sets are.
+"""
+
+import time
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, Protocol, cast
+
+from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
+from pynetdicom.dimse_primitives import C_CANCEL, C_STORE, DimsePrimitiveType
+from pynetdicom.pdu_primitives import P_DATA
+
+from ich_node.dicom.responses import store_response
+from ich_node.log import logger
+from ich_node.store.incoming import Incoming
+
+ESTABLISHED = "Sta6"  # PS3.8 9.2
+COMMAND, LAST = 0x01, 0x02  # bits of the message control header (PS3.8 E.2)
+LONGEST_COMMAND = 1 << 16
+# of a data set that is not to be stored: a Storage Commitment result names each instance in 200 bytes
+LONGEST_IN_MEMORY = 1 << 22
+
+# how a file begins for the data set of a request that comes next
+Begin = Callable[[Association, C_STORE], Incoming]
+
+
+class _Primitive(Protocol):
+    presentation_data_value_list: Any
+
+
+class OnDisk(BytesIO):
+    """The data set of a request as pynetdicom knows one, but its bytes go to a file."""
+
+    def __init__(self, incoming: Incoming) -> None:
+        super().__init__()
+        self.incoming = incoming
+
+    def write(self, piece: bytes | memoryview) -> int:  # type: ignore[override]
+        """Take the next fragment."""
+        self.incoming.write(piece)
+        return len(piece)
+
+
+class OverLimit(ValueError):
+    """The peer sends more than it may."""
+
+
+class StreamedMessages(DIMSEServiceProvider):
+    """Puts messages together, none longer than the limit; knows when the peer last said something."""
+
+    def __init__(self, association: Association, limit_bytes: int, begin: Begin) -> None:
+        super().__init__(association)
+        self._limit_bytes, self._begin = limit_bytes, begin
+        self._request: Any = None  # of the message whose data set is coming
+        self._command_bytes = self._taken_bytes = 0
+        self.last_heard = time.monotonic()
+
+    def receive_primitive(self, primitive: _Primitive) -> None:
+        """Take the fragments of a P-DATA; an endless or senseless message ends the association."""
+        self.last_heard = time.monotonic()
+        try:
+            for context_id, value in primitive.presentation_data_value_list:
+                self._take(context_id, value)
+        except Exception as error:  # noqa: BLE001  pynetdicom's for commands that make no sense
+            words = str(error) if isinstance(error, OverLimit) else type(error).__name__
+            logger().warning("association.over_limit", error=words)
+            self.discard()
+            self.dul.event_queue.put("Evt19")  # as pynetdicom ends it where a message is invalid
+
+    def send_msg(self, primitive: DimsePrimitiveType, context_id: int) -> None:
+        """Send a response; to a C-STORE at once, from the thread of the association."""
+        transport = self.dul.socket
+        established = self.dul.state_machine.current_state == ESTABLISHED
+        if established and isinstance(primitive, C_STORE) and primitive.Status is not None:
+            response = store_response(
+                context_id=context_id,
+                message_id=primitive.MessageIDBeingRespondedTo or 0,
+                sop_class_uid=primitive.AffectedSOPClassUID or "",
+                sop_instance_uid=primitive.AffectedSOPInstanceUID or "",
+                status=primitive.Status,
+                comment=cast("str | None", primitive.ErrorComment) or "",
+            )
+            if transport is not None and len(response) <= (self.maximum_pdu_size or len(response)):
+                transport.send(response)
+                return
+        super().send_msg(primitive, context_id)
+
+    def finish(self, message: object) -> None:
+        """Let go of the data set of a message that was served."""
+        data_set = getattr(message, "DataSet", None)
+        if isinstance(data_set, OnDisk):
+            data_set.incoming.discard()
+
+    def discard(self) -> None:
+        """Let go of all that was not served: the message that is coming, and those that wait."""
+        self.finish(self._request)
+        self.message = self._request = None
+        while (waiting := self.get_msg())[1] is not None:
+            self.finish(waiting[1])
+
+    def _take(self, context_id: int, value: memoryview) -> None:
+        control, fragment = value[0], value[1:]
+        if control & COMMAND:
+            if self._take_command(context_id, value):
+                self._whole()
+            return
+        if self.message is None or self._request is None:
+            raise OverLimit("a data set that no command announced")
+        data_set = self.message.data_set
+        self._taken_bytes += len(fragment)
+        if self._taken_bytes > (self._limit_bytes if isinstance(data_set, OnDisk) else LONGEST_IN_MEMORY):
+            raise OverLimit("data set longer than receiver.max_instance_mb")
+        cast("BytesIO", data_set).write(fragment)
+        if control & LAST:
+            self._whole()
+
+    def _take_command(self, context_id: int, value: memoryview) -> bool:
+        """Take a fragment of a command; returns whether the message ends here, as it has no data set."""
+        if self.message is None:
+            self.message, self._command_bytes = DIMSEMessage(), 0
+        self._command_bytes += len(value)
+        if self._command_bytes > LONGEST_COMMAND or self._request is not None:
+            raise OverLimit("a command without end")
+        primitive = P_DATA()
+        primitive.presentation_data_value_list = []  # its setter takes no tuples, which is what it holds
+        primitive.presentation_data_value_list.append((context_id, bytes(value)))
+        ends_here = self.message.decode_msg(primitive, self.assoc)
+        if value[0] & LAST:
+            self._taken_bytes = 0
+            self._request = self.message.message_to_primitive()
+            if isinstance(self.message, C_STORE_RQ) and not ends_here:
+                begun = OnDisk(self._begin(self.assoc, cast("C_STORE", self._request)))
+                self.message.data_set = self._request.DataSet = begun
+        return ends_here
+
+    def _whole(self) -> None:
+        request, self._request, self.message = self._request, None, None
+        if not isinstance(request, C_CANCEL):  # nothing that we serve can be cancelled
+            self.msg_queue.put((request._context_id, request))

@@ -1,0 +1,202 @@
+"""Durable files: written under a temporary name as their bytes come, then renamed, the whole or nothing."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from ich_node.errors import StorageFull
+from ich_node.store.writer import this_process
+
+_COPY_BYTES = 1 << 20
+
+
+class Space:
+    """What may be used of a file system: all but the reserve."""
+
+    def __init__(self, folder: Path, reserve_bytes: int) -> None:
+        self._folder, self._reserve_bytes = folder, reserve_bytes
+
+    def require(self, size: int) -> None:
+        """Raise StorageFull where so many bytes more would touch the reserve."""
+        if self.free_bytes() - size < self._reserve_bytes:
+            raise StorageFull
+
+    def free_bytes(self) -> int:
+        """Bytes free for us."""
+        try:
+            facts = os.statvfs(self._folder)
+        except FileNotFoundError:
+            facts = os.statvfs(next(path for path in self._folder.parents if path.exists()))
+        return facts.f_bavail * facts.f_frsize
+
+
+class Folders:
+    """Makes folders below one, and makes the way to them durable once their first file is."""
+
+    def __init__(self, top: Path) -> None:
+        self._top = top
+        self._known: set[Path] = set()  # a few hundred; for threads each of its methods is atomic
+
+    def make(self, folder: Path) -> None:
+        """Make a folder and those above it; what is below the top is not durable before `sync`."""
+        if folder.is_dir():
+            return
+        self.make(folder.parent)
+        folder.mkdir(mode=0o750, exist_ok=True)
+        self._known.discard(folder)
+        if self._top not in folder.parents:
+            _sync_folder(folder.parent)
+
+    def sync(self, folder: Path) -> None:
+        """Make what was renamed into a folder durable, and its own way from the top, whoever made it.
+
+        Last of all, so that one commit of the file system's journal serves for all of it.
+        """
+        _sync_folder(folder)
+        if folder == self._top or folder in self._known:
+            return
+        self.sync(folder.parent)
+        self._known.add(folder)
+
+
+class Incoming:
+    """A file that grows as its bytes come, `preface` first; it counts and hashes what comes behind that.
+
+    Nothing of it stays unless it is kept. An error of the disk is kept for `keep`: whoever receives the
+    bytes reads on to their end, and only then answers.
+    """
+
+    def __init__(self, folder: Path, preface: bytes, *, folders: Folders, space: Space) -> None:
+        self.bytes = 0
+        self._folders, self._space = folders, space
+        self._begin = len(preface)
+        self._digest = hashlib.sha256()
+        self._failure: StorageFull | None = None
+        self._descriptor = -1
+        self._path = folder / this_process().new_name()
+        self._kept = False
+        with self._failing_later():
+            folders.make(folder)
+            self._descriptor = _create(self._path)
+            _write_all(self._descriptor, preface)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.discard()
+
+    @property
+    def sha256(self) -> str:
+        """The hash of what came so far, as hexadecimal digits."""
+        return self._digest.hexdigest()
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes."""
+        self.bytes += len(piece)
+        if self._failure is None:
+            self._digest.update(piece)
+            with self._failing_later():
+                self._space.require(len(piece))
+                _write_all(self._descriptor, piece)
+
+    @contextmanager
+    def reading(self) -> Iterator[BinaryIO]:
+        """The bytes behind the preface to read, from offset `begin`; raises StorageFull."""
+        self._require_whole()
+        with _as_storage_full(), os.fdopen(os.dup(self._descriptor), "rb") as file:
+            file.seek(self._begin)
+            yield file
+
+    @property
+    def begin(self) -> int:
+        """Where in the file the bytes behind the preface begin."""
+        return self._begin
+
+    def keep(self, target: Path) -> None:
+        """Be that file from now on, durably; where it is there already nothing changes. Raises StorageFull.
+
+        Kept again after somebody deleted it, it is there again.
+        """
+        self._require_whole()
+        with _as_storage_full():
+            self._folders.make(target.parent)
+            if _is_there(target, self._begin + self.bytes):
+                self._folders.sync(target.parent)  # its writer may have died before it did this
+                return
+            if self._kept:
+                self._copy()
+            os.fsync(self._descriptor)
+            self._path.replace(target)
+            self._kept = True
+            self._folders.sync(target.parent)
+
+    def discard(self) -> None:
+        """Let go of it; what was kept stays. Any number of times."""
+        if self._descriptor < 0:
+            return
+        os.close(self._descriptor)
+        self._descriptor = -1
+        if not self._kept:
+            self._path.unlink(missing_ok=True)
+
+    def _copy(self) -> None:
+        """Be a temporary file again, with the same content: the one that was renamed has gone."""
+        source, self._path = self._descriptor, self._path.with_name(this_process().new_name())
+        self._folders.make(self._path.parent)
+        self._descriptor, self._kept = _create(self._path), False
+        offset = 0
+        try:
+            while piece := os.pread(source, _COPY_BYTES, offset):
+                _write_all(self._descriptor, piece)
+                offset += len(piece)
+        finally:
+            os.close(source)
+
+    def _require_whole(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    @contextmanager
+    def _failing_later(self) -> Iterator[None]:
+        try:
+            with _as_storage_full():
+                yield
+        except StorageFull as error:
+            self._failure = error
+            self.discard()
+
+
+@contextmanager
+def _as_storage_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        words = errno.errorcode.get(error.errno or 0, "unknown error")
+        raise StorageFull(f"the archive's folder cannot be written ({words})") from error
+
+
+def _is_there(target: Path, size: int) -> bool:
+    return target.is_file() and target.stat().st_size == size
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
+
+
+def _write_all(descriptor: int, piece: bytes | memoryview) -> None:
+    left = memoryview(piece)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
