@@ -1,69 +1,118 @@
-"""The clock of the node (APScheduler): asks what is whole, forgets old images, runs retraining."""
+"""The clock of the node (APScheduler): asks what is whole and whether all adds up, forgets, retrains."""
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from ich_node.canary import CanaryWatch, remove_old_canaries, sending_child
 from ich_node.errors import DatabaseAway
 from ich_node.intake.close import close_complete_studies
 from ich_node.intake.compare import SourceWatch
 from ich_node.intake.early import EarlyWatch
 from ich_node.intake.forget import forget_old_images
 from ich_node.log import logger
+from ich_node.reconcile import check_files, check_rows
 from ich_node.retraining.run import run_requested
 from ich_node.settings.tree import Settings
 from ich_node.store.database import Database, await_current
 from ich_node.store.files import Archive
+from ich_node.store.pulse import Pulse
+from ich_node.store.tallies import carry_forward
 
-COMPLETE_EVERY_S = 0.5
-COMPARE_EVERY_S = 1
-RETRAIN_EVERY_S = 2
-FORGET_EVERY_S = 600
+SHORT_S, LONG_S, VERY_LONG_S, TRAINING_S = 120.0, 3600.0, 48 * 3600.0, 14 * 86400.0
 
 
-def run(settings: Settings, stop: threading.Event) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Something periodic: how often, what, and how long one turn may take before it counts as hung."""
+
+    every_s: float
+    name: str
+    work: Callable[[], object]
+    within_s: float = SHORT_S
+
+
+def run(settings: Settings, stop: threading.Event, *, settings_file: Path | None = None) -> None:
     """Keep time until `stop`; one job never runs twice at once, and a late one runs once."""
     database = Database(settings.database_url)
     if not await_current(database, stop):
         return
-    archive = Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb)
+    pulse = Pulse(database, "schedule")
     scheduler = BackgroundScheduler(
         timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     )
-
-    def _every(seconds: float, name: str, job: Callable[[], object]) -> None:
-        scheduler.add_job(_guarded, "interval", args=(name, job), seconds=seconds, id=name)
-
-    early = EarlyWatch(database, archive, settings.rules)
-    _every(COMPLETE_EVERY_S, "complete", lambda: _complete(database, settings))
-    sources = SourceWatch(database, archive, settings, stop)
-    _every(COMPARE_EVERY_S, "compare", lambda: sources.look(now=_now()))
-    _every(COMPLETE_EVERY_S, "look early", lambda: early.look(now=_now()))
-    _every(
-        FORGET_EVERY_S, "forget", lambda: forget_old_images(database, archive, settings.storage, now=_now())
-    )
-    _every(RETRAIN_EVERY_S, "retrain", lambda: run_requested(database, settings, stop))
+    for job in _jobs(database, settings, stop, settings_file):
+        scheduler.add_job(_guarded, "interval", args=(job, pulse), seconds=job.every_s, id=job.name)
     scheduler.start()
     stop.wait()
     scheduler.shutdown(wait=True)
+    pulse.end()
     database.dispose()
 
 
-def _complete(database: Database, settings: Settings) -> None:
-    completion = settings.completion
-    close_complete_studies(database, now=_now(), quiet_s=completion.quiet_s, deadline_s=completion.deadline_s)
+def _jobs(
+    database: Database, settings: Settings, stop: threading.Event, settings_file: Path | None
+) -> list[Job]:
+    archive = Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb)
+    early = EarlyWatch(database, archive, settings.rules)
+    sources = SourceWatch(database, archive, settings, stop)
+    started_at = _now()
+    canaries = CanaryWatch(database, settings, sending_child(settings_file, stop), running_since=started_at)
+
+    def _complete() -> None:
+        facts = settings.completion
+        close_complete_studies(database, now=_now(), quiet_s=facts.quiet_s, deadline_s=facts.deadline_s)
+
+    def _forget() -> None:
+        forget_old_images(database, archive, settings.storage, now=_now())
+        remove_old_canaries(database, archive, now=_now())
+
+    def _carry_forward() -> None:
+        with database.transaction() as connection:
+            carry_forward(connection, now=_now())
+
+    return [
+        Job(every_s=0.5, name="complete", work=_complete),
+        Job(every_s=1, name="compare", work=lambda: sources.look(now=_now()), within_s=LONG_S),
+        Job(every_s=0.5, name="look early", work=lambda: early.look(now=_now())),
+        Job(every_s=600, name="forget", work=_forget, within_s=LONG_S),
+        Job(
+            every_s=300,
+            name="rows add up",
+            work=lambda: check_rows(database, settings, made_since=started_at, now=_now()),
+            within_s=LONG_S,
+        ),
+        Job(
+            every_s=6 * 3600,
+            name="files add up",
+            work=lambda: check_files(database, archive, stop, now=_now()),
+            within_s=VERY_LONG_S,
+        ),
+        Job(every_s=60, name="count", work=_carry_forward, within_s=LONG_S),
+        Job(every_s=5, name="canary", work=lambda: canaries.look(now=_now()), within_s=LONG_S),
+        Job(
+            every_s=2,
+            name="retrain",
+            work=lambda: run_requested(database, settings, stop),
+            within_s=TRAINING_S,
+        ),
+    ]
 
 
-def _guarded(name: str, job: Callable[[], object]) -> None:
+def _guarded(job: Job, pulse: Pulse) -> None:
     """Run a job; whatever goes wrong is logged by its kind, and the next turn comes."""
+    pulse.beat(job.name, loop=job.name, within_s=job.every_s + job.within_s)
     try:
-        job()
+        job.work()
     except DatabaseAway as error:
-        logger().error("database.away", job=name, error=type(error).__name__)
+        logger().error("database.away", job=job.name, error=type(error).__name__)
     except Exception as error:  # noqa: BLE001  one failing job must not silence the others
-        logger().error("job.failed", job=name, error=type(error).__name__)
+        logger().error("job.failed", job=job.name, error=type(error).__name__)
+    pulse.beat(job.name, loop=job.name, within_s=job.every_s + job.within_s)
 
 
 def _now() -> datetime:

@@ -51,12 +51,12 @@ def _claim(
     taken: dict[str, Any],
     now: datetime,
 ) -> Claim | None:
-    """Write `taken` into the row that waits longest, unless somebody holds it."""
+    """Write `taken` into the row that waits longest, unless somebody holds it; canaries come last."""
     free = and_(waits, or_(studies.c.lease_until.is_(None), studies.c.lease_until < now))
     # SQLite ignores SKIP LOCKED, but there a writer is alone anyhow (BEGIN IMMEDIATE)
-    oldest = (select(studies.c.id).where(free).order_by(since, studies.c.id).limit(1)).with_for_update(
-        skip_locked=True
-    )
+    oldest = (
+        select(studies.c.id).where(free).order_by(studies.c.canary, since, studies.c.id).limit(1)
+    ).with_for_update(skip_locked=True)
     statement = (
         update(studies)
         .where(studies.c.id == oldest.scalar_subquery(), free)

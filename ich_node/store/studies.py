@@ -10,6 +10,7 @@ from ich_node.core.states import StudyEvent, StudyState, next_study_state
 from ich_node.errors import UsageError
 from ich_node.store.history import append
 from ich_node.store.tables import associations, instances, studies
+from ich_node.store.watch_tables import canaries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,7 @@ class Study:
     attempts: int
     lease_holder: str | None
     lease_until: datetime | None
+    canary: bool
 
 
 # whoever works on the row does so in vain from here on, early or not: its token is void
@@ -200,6 +202,7 @@ def _begin_study(connection: Connection, new: NewInstance, now: datetime) -> int
             state=StudyState.RECEIVING,
             first_instance_at=now,
             last_instance_at=now,
+            canary=select(canaries.c.id).where(canaries.c.study_uid == new.study_uid).exists(),
         )
     ).inserted_primary_key
     assert key is not None
@@ -232,8 +235,8 @@ def get_study(connection: Connection, study_id: int, *, lock: bool = False) -> S
 
 
 def list_studies(connection: Connection, *, limit: int = 50) -> list[Study]:
-    """The newest studies first."""
-    statement = select(*STUDY_COLUMNS).order_by(studies.c.id.desc()).limit(limit)
+    """The newest studies first; canaries are none."""
+    statement = select(*STUDY_COLUMNS).where(~studies.c.canary).order_by(studies.c.id.desc()).limit(limit)
     return [study_of(row._mapping) for row in connection.execute(statement)]
 
 

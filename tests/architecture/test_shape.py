@@ -60,7 +60,8 @@ def test_a_module_says_what_it_is_for(path):
 
 
 @pytest.mark.parametrize(
-    "module", ["ich_node.intake.receiver", "ich_node.delivery.serve", "ich_node.scheduler"]
+    "module",
+    ["ich_node.intake.receiver", "ich_node.delivery.serve", "ich_node.scheduler", "ich_node.web.serve"],
 )
 def test_receiving_delivering_and_scheduling_start_without_torch(module):
     code = (
