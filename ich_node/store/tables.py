@@ -75,7 +75,7 @@ studies = Table(
     one_of("state", StudyState),
     Index(None, "state", "next_attempt_at"),
     # what the metrics count and time, from the index alone
-    Index(None, "canary", "state", "outcome", "reason"),
+    Index(None, "state", "outcome", "reason", "canary"),
     Index(None, "finished_at", "canary", "outcome"),
 )
 

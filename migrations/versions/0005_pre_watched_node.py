@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 TIME = sa.DateTime(timezone=True)
-COUNTED = ("canary", "state", "outcome", "reason")
+COUNTED = ("state", "outcome", "reason", "canary")
 TIMED = ("finished_at", "canary", "outcome")
 
 

@@ -1,5 +1,6 @@
 """A canary walks the whole path and is nobody's: counted nowhere, delivered nowhere, gone the day after."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -7,14 +8,17 @@ import pytest
 from bench import Room, scan
 from reception import count, receiving
 
-from ich_node.canary import KEPT, NOT_SENT, CanaryWatch, remove_old_canaries
+from ich_node.canary import KEPT, NOT_SENT, CanaryWatch, remove_old_canaries, sending_child
 from ich_node.core.states import StudyState
 from ich_node.demo import canary as demo_canary
 from ich_node.demo.canary import send_canary
+from ich_node.demo.node import write_settings
 from ich_node.errors import DeliveryFailed
 from ich_node.intake.close import close_complete_studies
+from ich_node.settings.tree import load
 from ich_node.store import standing
 from ich_node.store.canaries import last_success_at, newest_canary
+from ich_node.store.database import Database
 from ich_node.store.studies import find_study, list_studies
 from ich_node.store.tallies import carry_forward, count_instances
 from ich_node.worker import work_once
@@ -128,6 +132,31 @@ def test_it_waits_for_all_patients_and_leaves_nothing_after_a_day(tmp_path, data
     files = list((tmp_path / "storage" / "images").rglob("*.dcm"))
     assert len(files) == 14
     assert room.look()[0].outcome == "positive"
+
+
+def test_a_child_of_the_scheduler_sends_it_and_ends_with_the_scheduler(tmp_path, sqlite_url, free_port):
+    values = {
+        "storage.folder": str(tmp_path / "storage"),
+        "storage.reserve_mb": 0,
+        "database.url": sqlite_url,
+        "receiver.port": free_port,
+    }
+    file, stop, now = tmp_path / "settings.toml", threading.Event(), datetime.now(UTC)
+    write_settings(file, values)
+    settings, database = load(file), Database(sqlite_url)
+    watch = CanaryWatch(database, settings, sending_child(file, stop), running_since=LONG_AGO)
+
+    with receiving(settings):
+        watch.look(now=now)
+    sent = _last(database)
+    stop.set()
+    watch.look(now=now + timedelta(hours=1))
+    stopped = _last(database)
+
+    assert sent.ended_at is None
+    assert _study(database, sent.study_uid).canary
+    assert stopped.trouble == NOT_SENT
+    database.dispose()
 
 
 def test_one_that_is_not_taken_is_alarmed_about(tmp_path, database, free_port):
