@@ -13,6 +13,7 @@ from ich_node.store.database import Database
 from ich_node.store.rooms import end_signs, forget_signs, give_sign, list_signs
 
 EVERY_S = 10.0
+AGAIN_S = 2.0  # after a failure: a receiver ticks ten times a second, and a dead host costs seconds
 WITHIN_S = 60.0  # longer than SQLite may make a writer wait
 LONGEST_WORDS = 64
 
@@ -39,7 +40,7 @@ class Pulse:
         self._begun_at = datetime.now(UTC)
         self._lock = threading.Lock()
         self._loops: dict[str, _Beat] = {}
-        self._written_at = 0.0
+        self._written_at = self._failed_at = float("-inf")
         self._written: _Beat | None = None
 
     def beat(
@@ -85,6 +86,8 @@ class Pulse:
 
     def _is_news(self, beat: _Beat) -> bool:
         before = self._written
+        if time.monotonic() - self._failed_at < AGAIN_S:
+            return False
         if before is None or time.monotonic() - self._written_at >= EVERY_S:
             return True
         # seconds apart: a loop that always asks for the same time is not news each time
@@ -100,7 +103,7 @@ class Pulse:
                 end_signs(connection, self._room, *gone)
         except (Collision, DatabaseAway):
             with self._lock:
-                self._written = None  # the next beat tries again
+                self._written, self._failed_at = None, time.monotonic()
 
     def _is_gone(self, sign: Sign) -> bool:
         """Whether it is of an earlier life of this room on this machine, of which only the row is left."""

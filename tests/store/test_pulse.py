@@ -97,13 +97,17 @@ def test_an_earlier_life_that_was_killed_is_forgotten_and_others_are_not(databas
     assert {sign.process for sign in _signs(database)} == {own.process, others[1].process, others[2].process}
 
 
-def test_a_database_that_is_away_hears_nothing_and_the_next_sign_is_written(database, tmp_path):
+def test_a_database_that_is_away_hears_nothing_and_is_soon_told_again(database, tmp_path, monkeypatch):
     away = Database(f"sqlite:///{tmp_path / 'empty.sqlite'}")  # no tables: every statement fails
     pulse = Pulse(away, "work")
 
     pulse.beat("waits")
     pulse._database = database
+    pulse.beat("too soon")
+    early = _signs(database)
+    monkeypatch.setattr(pulse_module, "AGAIN_S", 0.0)
     pulse.beat("waits")
 
+    assert early == []
     assert [sign.doing for sign in _signs(database)] == ["waits"]
     away.dispose()
