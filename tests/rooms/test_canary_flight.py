@@ -93,7 +93,8 @@ def test_a_canary_gets_through_and_is_counted_nowhere(tmp_path, database, free_p
         assert count_instances(connection).count == 0
 
 
-def test_it_is_delivered_where_that_is_asked_for(tmp_path, database, free_port):
+def test_it_is_delivered_where_that_is_asked_for(tmp_path, sqlite_url, free_port):
+    database = Database(sqlite_url)
     testing = {"name": "testing", "ae_title": "TEST", "host": "127.0.0.1", "port": 105, "canary": True}
     room = _room(tmp_path, database, free_port, destinations=[PACS, testing])
 
@@ -103,6 +104,7 @@ def test_it_is_delivered_where_that_is_asked_for(tmp_path, database, free_port):
     *_, deliveries = room.work(_last(database).study_uid)
 
     assert {delivery.destination for delivery in deliveries} == {"testing"}
+    database.dispose()
 
 
 def test_it_waits_for_all_patients_and_leaves_nothing_after_a_day(tmp_path, database, free_port):
