@@ -1,98 +1,113 @@
-"""The clock of the node (APScheduler): asks what is whole, forgets old images, runs retraining."""
+"""The clock of the node (APScheduler): asks what is whole and whether all adds up, forgets, retrains."""
 
 import threading
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from ich_node.core.clock import STEP_S, Look, step_s
+from ich_node.canary import CanaryWatch, remove_old_canaries, sending_child
 from ich_node.errors import DatabaseAway
 from ich_node.intake.close import close_complete_studies
 from ich_node.intake.compare import SourceWatch
 from ich_node.intake.early import EarlyWatch
 from ich_node.intake.forget import forget_old_images
 from ich_node.log import logger
+from ich_node.reconcile import check_files, check_rows
 from ich_node.retraining.run import run_requested
 from ich_node.settings.sections import Tls
 from ich_node.settings.tree import Settings
-from ich_node.store.clock import newest_event_at, pull_back
 from ich_node.store.database import Database, await_current
 from ich_node.store.files import Archive
+from ich_node.store.pulse import Pulse
+from ich_node.store.tallies import carry_forward
+from ich_node.timekeeping import watch_the_clock
 
-COMPLETE_EVERY_S = 0.5
-COMPARE_EVERY_S = 1
-RETRAIN_EVERY_S = 2
-FORGET_EVERY_S = 600
-LOOK_AT_CLOCK_S = 1
-CERTIFICATES_EVERY_S = 24 * 3600
+DAY_S = 86_400.0
+SHORT_S, LONG_S, VERY_LONG_S, TRAINING_S = 120.0, 3600.0, 2 * DAY_S, 14 * DAY_S
 
 
-def run(settings: Settings, stop: threading.Event) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Something periodic: how often, what, and how long one turn may take before it counts as hung."""
+
+    every_s: float
+    name: str
+    work: Callable[[], object]
+    within_s: float = SHORT_S
+
+
+def run(settings: Settings, stop: threading.Event, *, settings_file: Path | None = None) -> None:
     """Keep time until `stop`; one job never runs twice at once, and a late one runs once."""
     database = Database(settings.database_url)
     if not await_current(database, stop):
         return
-    archive = Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb)
+    pulse = Pulse(database, "schedule")
     scheduler = BackgroundScheduler(
         timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     )
-
-    def _every(seconds: float, name: str, job: Callable[[], object]) -> None:
-        scheduler.add_job(_guarded, "interval", args=(name, job), seconds=seconds, id=name)
-
-    early = EarlyWatch(database, archive, settings.rules)
-    _every(COMPLETE_EVERY_S, "complete", lambda: _complete(database, settings))
-    sources = SourceWatch(database, archive, settings, stop)
-    _every(COMPARE_EVERY_S, "compare", lambda: sources.look(now=_now()))
-    _every(COMPLETE_EVERY_S, "look early", lambda: early.look(now=_now()))
-    _every(
-        FORGET_EVERY_S, "forget", lambda: forget_old_images(database, archive, settings.storage, now=_now())
-    )
-    _every(RETRAIN_EVERY_S, "retrain", lambda: run_requested(database, settings, stop))
-    if settings.tls.certificate:
-        _look_at_certificates(settings.tls)
-        _every(CERTIFICATES_EVERY_S, "certificates", lambda: _look_at_certificates(settings.tls))
+    for job in _jobs(database, settings, stop, settings_file):
+        scheduler.add_job(_guarded, "interval", args=(job, pulse), seconds=job.every_s, id=job.name)
     scheduler.start()
-    _watch_the_clock(database, scheduler, stop)
+    watch_the_clock(database, scheduler, stop)
     scheduler.shutdown(wait=True)
+    pulse.end()
     database.dispose()
 
 
-def _complete(database: Database, settings: Settings) -> None:
-    completion = settings.completion
-    close_complete_studies(database, now=_now(), quiet_s=completion.quiet_s, deadline_s=completion.deadline_s)
+def _jobs(
+    database: Database, settings: Settings, stop: threading.Event, settings_file: Path | None
+) -> list[Job]:
+    archive = Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb)
+    early = EarlyWatch(database, archive, settings.rules)
+    sources = SourceWatch(database, archive, settings, stop)
+    started_at = _now()
+    canaries = CanaryWatch(database, settings, sending_child(settings_file, stop), running_since=started_at)
 
+    def _complete() -> None:
+        facts = settings.completion
+        close_complete_studies(database, now=_now(), quiet_s=facts.quiet_s, deadline_s=facts.deadline_s)
 
-def _watch_the_clock(database: Database, scheduler: BackgroundScheduler, stop: threading.Event) -> None:
-    """Until `stop`, notice where the clock is set; where it was set back before we came the rows show it."""
-    _guarded("clock", lambda: _go_on_from_now(database, scheduler, only_if_ahead=True))
-    before = _both_clocks()
-    while not stop.wait(LOOK_AT_CLOCK_S):
-        after = _both_clocks()
-        if stepped_s := step_s(before, after):
-            logger().warning("clock.was_set", seconds=round(stepped_s))
-            _guarded("clock", lambda: _go_on_from_now(database, scheduler))
-        before = after
+    def _forget() -> None:
+        forget_old_images(database, archive, settings.storage, now=_now())
+        remove_old_canaries(database, archive, now=_now())
 
+    def _carry_forward() -> None:
+        with database.transaction() as connection:
+            carry_forward(connection, now=_now())
 
-def _go_on_from_now(
-    database: Database, scheduler: BackgroundScheduler, *, only_if_ahead: bool = False
-) -> None:
-    """Let nothing wait for a time that was reached before the clock was set back."""
-    with database.transaction() as connection:
-        newest = newest_event_at(connection)
-        ahead = newest is not None and newest > _now() + timedelta(seconds=STEP_S)
-        count = pull_back(connection, now=_now()) if ahead or not only_if_ahead else 0
-    if count:
-        logger().warning("clock.rows_pulled_back", count=count)
-    for job in scheduler.get_jobs():
-        job.modify(next_run_time=_now())
-
-
-def _both_clocks() -> Look:
-    return Look(wall_s=time.time(), steady_s=time.monotonic())
+    jobs = [
+        Job(every_s=0.5, name="complete", work=_complete),
+        Job(every_s=1, name="compare", work=lambda: sources.look(now=_now()), within_s=LONG_S),
+        Job(every_s=0.5, name="look early", work=lambda: early.look(now=_now())),
+        Job(every_s=600, name="forget", work=_forget, within_s=LONG_S),
+        Job(
+            every_s=300,
+            name="rows add up",
+            work=lambda: check_rows(database, settings, made_since=started_at, now=_now()),
+            within_s=LONG_S,
+        ),
+        Job(
+            every_s=6 * 3600,
+            name="files add up",
+            work=lambda: check_files(database, archive, stop, now=_now()),
+            within_s=VERY_LONG_S,
+        ),
+        Job(every_s=60, name="count", work=_carry_forward, within_s=LONG_S),
+        Job(every_s=5, name="canary", work=lambda: canaries.look(now=_now()), within_s=LONG_S),
+        Job(
+            every_s=2,
+            name="retrain",
+            work=lambda: run_requested(database, settings, stop),
+            within_s=TRAINING_S,
+        ),
+    ]
+    if settings.tls.certificate:
+        _look_at_certificates(settings.tls)
+        jobs.append(Job(every_s=DAY_S, name="certificates", work=lambda: _look_at_certificates(settings.tls)))
+    return jobs
 
 
 def _look_at_certificates(files: Tls) -> None:
@@ -101,14 +116,16 @@ def _look_at_certificates(files: Tls) -> None:
     warn_of_ends(files, now=_now())
 
 
-def _guarded(name: str, job: Callable[[], object]) -> None:
+def _guarded(job: Job, pulse: Pulse) -> None:
     """Run a job; whatever goes wrong is logged by its kind, and the next turn comes."""
+    pulse.beat(job.name, loop=job.name, within_s=job.every_s + job.within_s)
     try:
-        job()
+        job.work()
     except DatabaseAway as error:
-        logger().error("database.away", job=name, error=type(error).__name__)
+        logger().error("database.away", job=job.name, error=type(error).__name__)
     except Exception as error:  # noqa: BLE001  one failing job must not silence the others
-        logger().error("job.failed", job=name, error=type(error).__name__)
+        logger().error("job.failed", job=job.name, error=type(error).__name__)
+    pulse.beat(job.name, loop=job.name, within_s=job.every_s + job.within_s)
 
 
 def _now() -> datetime:

@@ -13,7 +13,7 @@ from types import FrameType
 from ich_node.log import logger
 from ich_node.settings.tree import environment_for_children
 
-PROCESSES = ("receive", "work", "deliver", "schedule")
+PROCESSES = ("receive", "work", "deliver", "schedule", "web")
 CALM_S = 60.0  # a process that lived this long starts again at once
 LONGEST_PAUSE_S = 30.0
 STOP_WITHIN_S = 30.0  # longer than the receiver drains

@@ -38,6 +38,7 @@ from ich_node.store.database import Connection, Database, await_current, install
 from ich_node.store.deliveries import add_deliveries, has_delivery_everywhere
 from ich_node.store.files import Archive
 from ich_node.store.history import append
+from ich_node.store.pulse import Pulse
 from ich_node.store.readings import add_readings, add_report, readings_of, reports_of
 from ich_node.store.studies import Study, get_study, instances_of
 from ich_node.vocabulary import Outcome, Reason
@@ -45,6 +46,8 @@ from model.errors import BundleError
 
 IDLE_S = 0.25
 TROUBLE_S = 5.0
+IDLE_WITHIN_S = 120.0  # of which loading another bundle takes the most
+STAGE_WITHIN_S = 480.0
 LONGEST_RETRY_S = 600.0
 
 
@@ -79,6 +82,14 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
         memory_mb=settings.analysis.read_memory_mb,
         timeout_s=settings.analysis.read_timeout_s,
     )
+    pulse = Pulse(database, "work")
+    # a stage ends with its decoding, or with the network's look at the thinnest slices on a slow machine
+    stage_within_s = STAGE_WITHIN_S + settings.analysis.decode_timeout_s
+
+    def tell(stage: str) -> None:
+        pulse.beat(stage, within_s=stage_within_s)
+        at(stage)
+
     bench = Bench(
         settings=settings,
         database=database,
@@ -86,19 +97,22 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
         reader=reading,
         holder=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
         stop=stop,
-        at=at,
+        at=tell,
         look=decoding.look_at,
     )
     logger().info("worker.started")
+    pulse.beat("starts", within_s=stage_within_s)
     with decoding, reading:
-        _work(bench)
+        _work(bench, pulse)
+    pulse.end()
     database.dispose()
     logger().info("worker.stopped")
 
 
-def _work(bench: Bench) -> None:
+def _work(bench: Bench, pulse: Pulse) -> None:
     stop = bench.stop
     while not stop.is_set():
+        trouble = None
         try:
             pause_s = 0.0 if work_once(bench) else IDLE_S
         except Stopping:
@@ -110,10 +124,11 @@ def _work(bench: Bench) -> None:
             pause_s = TROUBLE_S
         except (BundleError, UsageError) as error:  # our own words, and what to do
             logger().error("bundle.not_loaded", error=str(error))
-            pause_s = TROUBLE_S
+            pause_s, trouble = TROUBLE_S, "the bundle does not load"
         except Exception as error:  # noqa: BLE001  the loop must outlive a fault; the study's lease ends
             logger().error("work.failed", error=type(error).__name__)
-            pause_s = TROUBLE_S
+            pause_s, trouble = TROUBLE_S, type(error).__name__
+        pulse.beat("waits for a study", within_s=IDLE_WITHIN_S, trouble=trouble)
         stop.wait(pause_s)
 
 
@@ -253,7 +268,7 @@ def _record_early(bench: Bench, claim: Claim, order: Order, analysis: Analysis) 
 def _keep(bench: Bench, connection: Connection, analysis: Analysis, order: Order, now: datetime) -> None:
     """Add readings, and reports with their deliveries unless a reader would learn nothing new from them."""
     study_id = order.study.id
-    destinations = [d.name for d in bench.settings.destinations] if bench.settings.mode == "report" else []
+    destinations = bench.settings.receiving(canary=order.study.canary)
     rows = reading_rows(analysis, order, now=now)
     before = [reading for reading in readings_of(connection, study_id) if reading.leading]
     known = bool(before) and says_the_same(before[-1], rows)

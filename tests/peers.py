@@ -1,4 +1,4 @@
-"""Programs that others made, which the tests run beside ours: DCMTK, Orthanc and PostgreSQL."""
+"""Programs that others made, which the tests run beside ours: DCMTK, Orthanc, PostgreSQL, promtool."""
 
 import json
 import os
@@ -22,6 +22,14 @@ def missing(what: str) -> None:
     if IN_CI:
         pytest.fail(f"{what} is missing though .ci/run installs it")
     pytest.skip(f"{what} is not installed")
+
+
+def program(name: str, package: str) -> str:
+    """Where a program lies that a Debian package brings."""
+    found = shutil.which(name)
+    if found is None:
+        missing(f"{name} (Debian package {package})")
+    return str(found)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,11 +149,13 @@ def send_again(context: typer.Context, study_id: Annotated[int, typer.Argument(m
     settings = given(context).settings()
     if settings.mode == "quiet":
         raise UsageError('mode is quiet: nothing is sent; set mode = "report" first')
-    names = [destination.name for destination in settings.destinations]
-    if not names:
+    if not settings.destinations:
         raise UsageError("the settings name no destination; add [[destinations]] with the PACS")
     with given(context).database().transaction() as connection:
-        require_study(connection, study_id)
+        study = require_study(connection, study_id)
+        names = settings.receiving(canary=study.canary)
+        if not names:
+            raise UsageError(f"study {study_id} is a canary, and no destination takes those (canary = true)")
         count = queue_again(connection, study_id, destinations=names, now=now())
     if count == 0:
         raise UsageError(f"nothing to send again: study {study_id} has no report")

@@ -7,6 +7,7 @@ from ich_node.cli.certificates import examine_certificates
 from ich_node.cli.check import Check
 from ich_node.cli.context import Given, now
 from ich_node.cli.destinations import examine_destination, examine_waiting
+from ich_node.cli.watch import examine_watch
 from ich_node.errors import IchNodeError, UsageError
 from ich_node.intake.fetch import may_send
 from ich_node.network import echo_trouble
@@ -68,6 +69,7 @@ def _database_and_bundle(given: Given, settings: Settings) -> Iterator[Check]:
     yield _deliveries(database)
     if settings.mode == "report":
         yield from examine_waiting(database, settings, now=now())
+    yield from examine_watch(database, settings, now=now())
     yield _bundle(database, settings)
     database.dispose()
 

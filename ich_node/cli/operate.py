@@ -11,8 +11,9 @@ from ich_node.cli.context import console, given, now
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (demo, serve, receive, work, deliver, schedule, migrate):
+    for command in (demo, serve, receive, work, deliver, schedule, web, migrate):
         app.command()(command)
+    app.command(hidden=True)(canary)  # the scheduler runs it
     app.command("settings")(show_settings)
 
 
@@ -96,13 +97,37 @@ def deliver(context: typer.Context) -> None:
 
 
 def schedule(context: typer.Context) -> None:
-    """Do what is periodic: complete studies, forget old images, run what retraining was asked for."""
+    """Do what is periodic: complete studies, see that all adds up, send canaries, forget, retrain."""
     from ich_node import scheduler
     from ich_node.log import configure
     from ich_node.serve import stop_on_signal
 
     configure("schedule")
-    scheduler.run(given(context).settings(), stop_on_signal())
+    scheduler.run(given(context).settings(), stop_on_signal(), settings_file=given(context).settings_file)
+
+
+def web(context: typer.Context) -> None:
+    """Serve /metrics for Prometheus and /health, on web.host and web.port."""
+    from ich_node.log import configure
+    from ich_node.serve import stop_on_signal
+    from ich_node.web import serve
+
+    configure("web")
+    serve.run(given(context).settings(), stop_on_signal())
+
+
+def canary(
+    context: typer.Context,
+    study_uid: Annotated[str, typer.Argument(help="of a canary that the scheduler wrote down")],
+) -> None:
+    """Send a synthetic head to our own receiver."""
+    from ich_node.demo.canary import send_canary
+    from ich_node.log import configure
+    from ich_node.network import adjust_pynetdicom
+
+    configure("canary")
+    adjust_pynetdicom()
+    send_canary(given(context).settings(), study_uid, now=now())
 
 
 def migrate(context: typer.Context) -> None:

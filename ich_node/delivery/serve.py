@@ -20,11 +20,14 @@ from ich_node.settings.tree import Settings
 from ich_node.store.alarms import raise_alarms
 from ich_node.store.database import Database, await_current
 from ich_node.store.deliveries import end_deliveries_elsewhere
+from ich_node.store.pulse import Pulse
 from ich_node.tls import Credentials, credentials_of
 
 LOOK_EVERY_S = 0.5
 AFTER_ERROR_S = 5.0
 LOOK_OVER_EVERY_S = 10.0
+# one turn at a destination: more answers than reports go over one association (delivery.send)
+TURN_WITHIN_S, TURN_TIMEOUTS = 60.0, 60
 STRAY_AFTER = timedelta(days=1)
 NO_SUCH_DESTINATION = "the destination is no longer in the settings"
 
@@ -40,9 +43,11 @@ def run(settings: Settings, stop: threading.Event) -> None:
     warnings.simplefilter("ignore")  # pydicom's would print values of the patient to standard error
     database = Database(settings.database_url)
     credentials = credentials_of(settings.tls)
+    pulse = Pulse(database, "deliver")
     threads = [
         threading.Thread(
-            target=_serve, args=(database, _sending(settings, destination, step, credentials), step, stop)
+            target=_serve,
+            args=(database, _sending(settings, destination, step, credentials), step, stop, pulse),
         )
         for destination in _served(settings)
         for step in _steps(destination)
@@ -51,9 +56,10 @@ def run(settings: Settings, stop: threading.Event) -> None:
         for thread in threads:
             thread.start()
         logger().info("deliver.started", mode=settings.mode, count=len(threads))
-        _look_over(database, settings, stop)
+        _look_over(database, settings, stop, pulse)
         for thread in threads:
             thread.join()
+        pulse.end()
     database.dispose()
     logger().info("deliver.stopped")
 
@@ -84,9 +90,12 @@ def _sending(
     )
 
 
-def _serve(database: Database, sending: Sending, step: Step, stop: threading.Event) -> None:
+def _serve(database: Database, sending: Sending, step: Step, stop: threading.Event, pulse: Pulse) -> None:
+    name = f"{sending.destination.name} {step.__name__}"
+    within_s = TURN_WITHIN_S + TURN_TIMEOUTS * sending.timeout_s
     pause_s = 0.0
     while not stop.wait(pause_s):
+        pulse.beat(name, loop=name, within_s=within_s)
         try:
             pause_s = 0.0 if step(database, sending) else LOOK_EVERY_S
         except (Collision, DatabaseAway):
@@ -96,11 +105,12 @@ def _serve(database: Database, sending: Sending, step: Step, stop: threading.Eve
             pause_s = AFTER_ERROR_S
 
 
-def _look_over(database: Database, settings: Settings, stop: threading.Event) -> None:
+def _look_over(database: Database, settings: Settings, stop: threading.Event, pulse: Pulse) -> None:
     """Until `stop`: say what is late; end what waits for destinations that nobody serves."""
     pause_s = 0.0
     while not stop.wait(pause_s):
         pause_s = LOOK_OVER_EVERY_S
+        pulse.beat("looks over")
         try:
             end_strays(database, settings, now=datetime.now(UTC))
             alarm(database, settings, now=datetime.now(UTC))

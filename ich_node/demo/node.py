@@ -24,9 +24,10 @@ START_WITHIN_S = 90.0
 
 @dataclass(frozen=True, kw_only=True)
 class DemoNode:
-    """A running node: where it listens, its files, its database, its log."""
+    """A running node: where it listens (DICOM, HTTP), its files, its database, its log."""
 
     port: int
+    web_port: int
     folder: Path
     settings_file: Path
     database: Database
@@ -63,7 +64,7 @@ def running_node(
     `settings` adds to or replaces the demo's own, by dotted key. Raises IchNodeError if it does not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port, web_port = free_port(), free_port()
     destination = {"name": "pacs", "ae_title": pacs_ae_title, "host": LOOPBACK, "port": pacs_port}
     values = {
         "mode": "report",
@@ -74,6 +75,8 @@ def running_node(
         "receiver.host": LOOPBACK,
         "receiver.port": port,
         "storage.reserve_mb": 100,
+        "canary.every_s": 0,
+        "web.port": web_port,
         "completion.quiet_s": 2,
         "completion.deadline_s": 120,
         **(settings or {}),
@@ -89,7 +92,12 @@ def running_node(
         try:
             _wait_until_it_answers(port, serve, log_file)
             yield DemoNode(
-                port=port, folder=folder, settings_file=settings_file, database=database, log_file=log_file
+                port=port,
+                web_port=web_port,
+                folder=folder,
+                settings_file=settings_file,
+                database=database,
+                log_file=log_file,
             )
         finally:
             serve.terminate()

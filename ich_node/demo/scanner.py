@@ -34,17 +34,23 @@ class Sent:
     status: int | None
 
 
-def scan(phantom: HeadPhantom, *, started: datetime | None = None) -> list[Dataset]:
+def scan(phantom: HeadPhantom, *, started: datetime | None = None, exam: Exam | None = None) -> list[Dataset]:
     """Make the study of a phantom: a localizer, then the head series foot to head.
 
-    The seed and the bleed decide all UIDs; the head of one seed with and without a bleed are two studies.
+    Without an exam the seed and the bleed decide all UIDs; the head of one seed with and without a bleed are
+    two studies.
     """
-    exam = made_up_exam(phantom.seed, started=started)
-    if phantom.truth.location:
-        key = f"{exam.key} {phantom.truth.location}"
-        exam = Exam(**{**vars(exam), "key": key, "study_uid": derived_uid("study", key)})
+    exam = exam or _exam_of(phantom, started)
     frame_of_reference = derived_uid("frame of reference", exam.key)
     return [_localizer(exam, phantom, frame_of_reference), *_head(exam, phantom, frame_of_reference)]
+
+
+def _exam_of(phantom: HeadPhantom, started: datetime | None) -> Exam:
+    exam = made_up_exam(phantom.seed, started=started)
+    if not phantom.truth.location:
+        return exam
+    key = f"{exam.key} {phantom.truth.location}"
+    return Exam(**{**vars(exam), "key": key, "study_uid": derived_uid("study", key)})
 
 
 def _head(exam: Exam, phantom: HeadPhantom, frame_of_reference: str) -> Iterator[Dataset]:

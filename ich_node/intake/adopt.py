@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -46,15 +47,26 @@ def reconcile(
 
 def count_lost(database: Database, archive: Archive, *, stopped: Callable[[], bool] = _never) -> int:
     """Count the rows whose file is gone though nobody forgot it."""
-    lost = last_id = 0
+    return sum((find_lost(database, archive, stopped=stopped) or Counter()).values())
+
+
+def find_lost(
+    database: Database, archive: Archive, *, stopped: Callable[[], bool] = _never
+) -> Counter[int] | None:
+    """Find the studies with files that are gone though nobody forgot them, and how many each lacks.
+
+    None where `stopped` said so before the end.
+    """
+    lost: Counter[int] = Counter()
+    last_id = 0
     while not stopped():
-        with database.transaction() as connection:
+        with database.reading() as connection:
             page = kept_files(connection, after_id=last_id, limit=PAGE)
         if not page:
             return lost
-        lost += sum(not archive.exists(file) for _, file in page)
+        lost.update(study_id for _, file, study_id in page if not archive.exists(file))
         last_id = page[-1][0]
-    return 0  # not looked at to the end
+    return None
 
 
 def _adopt(name: str, database: Database, archive: Archive, now: datetime) -> bool:

@@ -33,7 +33,9 @@ from ich_node.store.confirmations import keep_commitment
 from ich_node.store.database import LOOK_AGAIN_S, SAY_EVERY, Database, require_current
 from ich_node.store.files import Archive
 from ich_node.store.incoming import Incoming
+from ich_node.store.pulse import Pulse
 from ich_node.store.quarantine import note_refused_caller
+from ich_node.store.refusals import note_refusal
 from ich_node.store.studies import (
     close_association,
     close_associations_of,
@@ -73,7 +75,7 @@ class Reception:
         """Say why a caller is rejected, None for one that may come in; list the rejected for the admin."""
         if called != self._settings.receiver.ae_title:
             reason = CALLED_AE_TITLE_NOT_RECOGNIZED
-        elif not is_known(self._settings.senders, calling, address, certificate):
+        elif not is_known(self._settings.admitted, calling, address, certificate):
             reason = CALLING_AE_TITLE_NOT_RECOGNIZED
         else:
             return None
@@ -119,13 +121,25 @@ class Reception:
         with self._lock:
             self._busy.add(event.assoc)
         try:
-            return _response(self._store(event))
+            answer = self._store(event)
+            if answer.status != SUCCESS:
+                self._count_refusal(answer.status)
+            return _response(answer)
         except Exception as error:  # noqa: BLE001  # an error of ours with one instance: the others follow
             logger().error("instance.failed", error=type(error).__name__)
+            self._count_refusal(PROCESSING_FAILURE)
             return _response(Answer(status=PROCESSING_FAILURE))
         finally:
             with self._lock:
                 self._busy.discard(event.assoc)
+
+    def _count_refusal(self, status: int) -> None:
+        """Count what a sender may be waiting with; while the database is away only the log tells."""
+        try:
+            with self._database.transaction() as connection:
+                note_refusal(connection, status, now=datetime.now(UTC))
+        except (Collision, DatabaseAway):
+            logger().warning("refusal.not_counted", status=f"{status:04X}")
 
     def commit(self, event: Event) -> tuple[int, None]:
         """Take an N-EVENT-REPORT: which reports of ours a destination keeps (PS3.4 J.3.3)."""
@@ -258,6 +272,7 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
     reconciliation = threading.Thread(
         target=_reconcile, args=(database, archive, datetime.now(UTC), stop), name="reconcile", daemon=True
     )
+    pulse = Pulse(database, "receive")
     prepared = reception.prepare()
     listeners = _listen(settings, reception)
     try:
@@ -268,18 +283,24 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
         while not prepared and not stop.wait(LOOK_AGAIN_S):
             prepared = reception.prepare()
         reconciliation.start()
-        while not stop.wait(TICK_S):
-            reception.close_ended()
-            reception.keep_open()
+        _attend(reception, pulse, stop)
     finally:
         for listener in listeners:
             listener.stop()
         _drain(listeners, reception)
         reception.close_ended()
+        pulse.end()
         if reconciliation.ident is not None:
             reconciliation.join(DRAIN_IDLE_S)  # it ends between two files, or with the process
         database.dispose()
         logger().info("receiver.stopped")
+
+
+def _attend(reception: Reception, pulse: Pulse, stop: threading.Event) -> None:
+    while not stop.wait(TICK_S):
+        reception.close_ended()
+        reception.keep_open()
+        pulse.beat("receives")
 
 
 def _reconcile(database: Database, archive: Archive, started_at: datetime, stop: threading.Event) -> None:

@@ -192,6 +192,9 @@ class Destination(RemoteEntity):
         description="seconds that a report waits at most until the series that was read is listed (C-FIND): "
         "some PACS lose a report whose study they do not know yet; 0: it does not wait",
     )
+    canary: bool = Field(
+        False, description="whether it gets the reports of canaries too: only for a PACS of tests"
+    )
 
 
 class Source(RemoteEntity):
@@ -296,3 +299,25 @@ class Gate(Section):
         ge=2,
         description="kept-aside patients needed to judge a candidate; a lowered gate is named in each report",
     )
+
+
+class Canary(Section):
+    every_s: float = Field(
+        3600,
+        ge=0,
+        description="seconds between two canaries, synthetic heads that walk through the whole node and must "
+        "get an outcome; 0: none",
+    )
+    within_s: Seconds = Field(
+        1800, description="seconds that a canary may take to its outcome before it is alarmed about"
+    )
+    host: str = Field(
+        "",
+        description="where the receiver is for who sends the canaries; empty: on the same machine. On "
+        "another one our own AE title needs [[senders]]",
+    )
+
+
+class Web(Section):
+    host: str = Field("127.0.0.1", description="address on which /metrics and /health are served")
+    port: Port = Field(8080, description="TCP port of /metrics and /health")

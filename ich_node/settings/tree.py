@@ -5,6 +5,7 @@ This is the only reader of the environment. A variable (`ICH_NODE_DATABASE__URL`
 
 import os
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from ich_node.core.site_rules import SeriesRule
 from ich_node.errors import SettingsError
 from ich_node.settings.sections import (
     Analysis,
+    Canary,
     Completion,
     Database,
     Delivery,
@@ -33,6 +35,7 @@ from ich_node.settings.sections import (
     Source,
     Storage,
     Tls,
+    Web,
 )
 
 PREFIX = "ICH_NODE_"
@@ -77,6 +80,8 @@ class Settings(BaseSettings):
     fetch: Fetch = Fetch()
     retraining: Retraining = Retraining()
     gate: Gate = Gate()
+    canary: Canary = Canary()
+    web: Web = Web()
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Settings":
@@ -107,6 +112,31 @@ class Settings(BaseSettings):
         if found := [words for holds, words in problems if holds]:
             raise ValueError("; ".join(found))
         return self
+
+    def receiving(self, *, canary: bool = False) -> list[str]:
+        """The names of the destinations that get a report; a canary's goes only where it is asked for."""
+        if self.mode == "quiet":
+            return []
+        return [one.name for one in self.destinations if one.canary or not canary]
+
+    @property
+    def admitted(self) -> tuple[Sender, ...]:
+        """Who may send: the senders, and this machine under our own AE title where canaries are sent."""
+        own = self.canary_addresses if self.canary.every_s else ()
+        return (
+            *self.senders,
+            *(Sender(ae_title=self.receiver.ae_title, address=address) for address in own),
+        )
+
+    @property
+    def canary_addresses(self) -> tuple[str, ...]:
+        """From where canaries come, as far as the settings can tell: this machine."""
+        if self.receiver.listens_anywhere:
+            return ("127.0.0.1", "::1")
+        try:
+            return (str(ip_address(self.receiver.host)),)
+        except ValueError:  # a host name: it needs a sender of its own
+            return ()
 
     @property
     def proving(self) -> list[str]:

@@ -82,6 +82,7 @@ def uncompared_studies(connection: Connection, *, settled_since: datetime, now: 
         studies.c.last_instance_at <= settled_since,
         or_(studies.c.compared_at.is_(None), studies.c.compared_at != studies.c.last_instance_at),
         ~sending,
+        ~studies.c.canary,  # no PACS knows it
     )
     return [Uncompared(**row._mapping) for row in connection.execute(statement.order_by(studies.c.id))]
 
@@ -108,7 +109,7 @@ class Arriving:
 
 
 def arriving_series(connection: Connection) -> list[Arriving]:
-    """All series of all studies that are being received."""
+    """All series of all studies that are being received; a canary's are in no hurry and left out."""
     statement = (
         select(
             instances.c.study_id,
@@ -118,7 +119,7 @@ def arriving_series(connection: Connection) -> list[Arriving]:
             studies.c.early_key,
         )
         .join(studies, studies.c.id == instances.c.study_id)
-        .where(studies.c.state == StudyState.RECEIVING, instances.c.in_use)
+        .where(studies.c.state == StudyState.RECEIVING, instances.c.in_use, ~studies.c.canary)
         .group_by(instances.c.study_id, instances.c.series_uid, studies.c.early_key)
         .order_by(instances.c.study_id, instances.c.series_uid)
     )

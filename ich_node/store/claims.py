@@ -50,12 +50,12 @@ def _claim(
     taken: dict[str, Any],
     now: datetime,
 ) -> Claim | None:
-    """Write `taken` into the row that is due first, unless somebody holds it."""
+    """Write `taken` into the row that is due first, unless somebody holds it; canaries come last."""
     free = and_(waits, or_(studies.c.lease_until.is_(None), studies.c.lease_until < now))
     # SQLite ignores SKIP LOCKED, but there a writer is alone anyhow (BEGIN IMMEDIATE)
     # an older version, running beside this one, says nothing of urgency
     due = func.coalesce(studies.c.due_at, studies.c.last_instance_at)
-    first = select(studies.c.id).where(free).order_by(due, studies.c.id).limit(1)
+    first = select(studies.c.id).where(free).order_by(studies.c.canary, due, studies.c.id).limit(1)
     first = first.with_for_update(skip_locked=True)
     statement = (
         update(studies)

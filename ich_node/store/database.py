@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection as Connection  # for rooms that hand one through, to name its type
 from sqlalchemy import Engine, create_engine, event, inspect, select, text
@@ -32,6 +33,8 @@ _SERVER_BOUNDS = {
     "keepalives_count": 4,
     "tcp_user_timeout": SILENT_AT_MOST_S * 1000,
 }
+_READING = {"postgresql_readonly": True}
+_OF_ONE_MOMENT = {"isolation_level": "REPEATABLE READ"}  # SQLite reads a snapshot anyhow, and knows it not
 _DEADLOCK, _NOT_SERIALIZABLE = "40P01", "40001"  # SQLSTATEs of PostgreSQL
 
 
@@ -52,13 +55,25 @@ class Database:
         return self._together.write(write)
 
     @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads, all of one moment; it holds up no writer. Raises DatabaseAway."""
+        snapshot = {} if self.engine.dialect.name == "sqlite" else _OF_ONE_MOMENT
+        with self._transaction(_READING | snapshot) as connection:
+            yield connection
+
+    @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A transaction that commits as a whole or not at all.
 
         Raises DatabaseAway where none can be had, Collision where another process wrote the same rows.
         """
+        with self._transaction({}) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, options: dict[str, Any]) -> Iterator[Connection]:
         try:
-            with self.engine.begin() as connection:
+            with self.engine.connect().execution_options(**options) as connection, connection.begin():
                 yield connection
         except IntegrityError as error:
             raise Collision from error
@@ -98,7 +113,8 @@ def _engine(url: str) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin_immediate(connection: Connection) -> None:
         # a deferred transaction that reads, then writes, fails at once where another one wrote meanwhile
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        only_reads = "postgresql_readonly" in connection.get_execution_options()
+        connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
 
     return engine
 

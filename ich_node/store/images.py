@@ -27,16 +27,16 @@ def with_row(connection: Connection, names: Sequence[str]) -> set[str]:
     return found
 
 
-def kept_files(connection: Connection, *, after_id: int, limit: int) -> list[tuple[int, str]]:
-    """Rows' ids and files in the order of the ids, but not those of forgotten studies; a page at a time."""
+def kept_files(connection: Connection, *, after_id: int, limit: int) -> list[tuple[int, str, int]]:
+    """Rows' ids, files and studies in the order of the ids, a page at a time; not of forgotten studies."""
     statement = (
-        select(instances.c.id, instances.c.file)
+        select(instances.c.id, instances.c.file, instances.c.study_id)
         .join(studies, studies.c.id == instances.c.study_id)
         .where(instances.c.id > after_id, studies.c.forgotten_at.is_(None))
         .order_by(instances.c.id)
         .limit(limit)
     )
-    return [(row.id, row.file) for row in connection.execute(statement)]
+    return [(row.id, row.file, row.study_id) for row in connection.execute(statement)]
 
 
 def files_of(connection: Connection, study_id: int) -> list[str]:

@@ -11,6 +11,7 @@ from ich_node.core.urgency import NORMAL_S
 from ich_node.errors import UsageError
 from ich_node.store.history import append
 from ich_node.store.tables import associations, instances, studies
+from ich_node.store.watch_tables import canaries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,7 @@ class Study:
     handicap_s: int
     lease_holder: str | None
     lease_until: datetime | None
+    canary: bool
 
 
 # whoever works on the row does so in vain from here on, early or not: its token is void
@@ -209,6 +211,7 @@ def _begin_study(connection: Connection, new: NewInstance, now: datetime) -> int
             first_instance_at=now,
             last_instance_at=now,
             handicap_s=new.handicap_s,
+            canary=select(canaries.c.id).where(canaries.c.study_uid == new.study_uid).exists(),
         )
     ).inserted_primary_key
     assert key is not None
@@ -245,8 +248,8 @@ def get_study(connection: Connection, study_id: int, *, lock: bool = False) -> S
 
 
 def list_studies(connection: Connection, *, limit: int = 50) -> list[Study]:
-    """The newest studies first."""
-    statement = select(*STUDY_COLUMNS).order_by(studies.c.id.desc()).limit(limit)
+    """The newest studies first; canaries are none."""
+    statement = select(*STUDY_COLUMNS).where(~studies.c.canary).order_by(studies.c.id.desc()).limit(limit)
     return [study_of(row._mapping) for row in connection.execute(statement)]
 
 

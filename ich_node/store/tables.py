@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -74,8 +75,12 @@ studies = Table(
     Column("early_key", String(64)),  # names the images that were last asked to be read early
     Column("compared_at", UTCDateTime),  # last_instance_at when a source was last asked what it has
     Column("source_says", String(16)),
+    Column("canary", Boolean, nullable=False, default=False, server_default=false()),  # of our own making
     one_of("state", StudyState),
     Index(None, "state", "next_attempt_at"),
+    # what the metrics count and time, from the index alone
+    Index(None, "state", "outcome", "reason", "canary"),
+    Index(None, "finished_at", "canary", "outcome"),
 )
 
 instances = Table(

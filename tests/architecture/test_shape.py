@@ -65,6 +65,7 @@ def test_a_module_says_what_it_is_for(path):
         ("ich_node.intake.receiver", ("torch", "timm", "highdicom")),
         ("ich_node.delivery.serve", ("torch", "timm", "highdicom")),
         ("ich_node.scheduler", ("torch", "timm", "highdicom")),
+        ("ich_node.web.serve", ("torch", "timm", "highdicom")),
         ("ich_node.worker", ("torch", "timm")),  # its child loads them
     ],
 )

@@ -190,6 +190,7 @@ def _settings(storage: Path, database_url: str, pacs_port: int, bundle: Path, po
     """Short waits, so that what a dead process held is free again within a round."""
     return {
         "mode": "report",
+        "canary.every_s": 0,
         "bundle": str(bundle),
         "senders": [{"ae_title": SCANNER_AE_TITLE, "address": LOOPBACK}],
         "destinations": [{"name": "pacs", "ae_title": "PACS", "host": LOOPBACK, "port": pacs_port}],

@@ -7,20 +7,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from peers import missing
+from peers import program
 
 from ich_node.serve import PROCESSES
 from ich_node.settings.tree import Settings
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy" / "systemd"
-
-
-def _program(name: str, package: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        missing(f"{name} (Debian package {package})")
-    return str(found)
 
 
 def test_each_process_has_a_unit_that_starts_it():
@@ -33,7 +26,7 @@ def test_each_process_has_a_unit_that_starts_it():
 
 @pytest.mark.peer
 def test_systemd_finds_nothing_to_object_to(tmp_path):
-    analyze = _program("systemd-analyze", "systemd")
+    analyze = program("systemd-analyze", "systemd")
     for unit in UNITS.iterdir():
         # the programs are not installed where the units expect them: any program will do for the check
         text = unit.read_text(encoding="utf-8").replace(
@@ -54,7 +47,7 @@ def test_systemd_finds_nothing_to_object_to(tmp_path):
 
 @pytest.mark.peer
 def test_compose_accepts_the_file():
-    compose = _program("docker-compose", "docker-compose")
+    compose = program("docker-compose", "docker-compose")
 
     done = subprocess.run(
         [compose, "-f", ROOT / "deploy" / "compose" / "compose.yaml", "config", "--quiet"],

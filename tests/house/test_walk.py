@@ -1,8 +1,10 @@
 """A study walks in by C-STORE and its report walks out, through real processes and others' programs."""
 
+import json
 import os
 import signal
 import subprocess
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -11,6 +13,7 @@ from pydicom import dcmread
 from pynetdicom import _config
 from reception import Message, count, eventually, send_messages
 
+from ich_node.core.rooms import ROOMS
 from ich_node.demo.follow import follow
 from ich_node.demo.result import result_of
 from ich_node.demo.scanner import send
@@ -128,3 +131,21 @@ def test_nothing_of_a_patient_is_in_the_log(house):
     first = images[0]
     for secret in (first.PatientID, str(first.PatientName), first.PatientBirthDate, first.AccessionNumber):
         assert str(secret) not in log
+
+
+def test_every_room_of_a_running_node_is_well_and_the_metrics_know_what_walked(house):
+    def health():
+        try:
+            with urlopen(f"http://127.0.0.1:{house.node.web_port}/health", timeout=30) as answer:
+                return json.loads(answer.read())
+        except OSError:  # HTTP 503 too
+            return None
+
+    found = eventually(health, within_s=60)
+    with urlopen(f"http://127.0.0.1:{house.node.web_port}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+
+    assert {name: room["ok"] for name, room in found["rooms"].items()} == dict.fromkeys(ROOMS, True)
+    received = count(house.node.database, "studies")
+    assert f"ich_node_studies_received_total {float(received)}\n" in text
+    assert f'ich_node_room_up{{room="work"}} {1.0}\n' in text

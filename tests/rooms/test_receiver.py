@@ -37,6 +37,7 @@ from ich_node.intake import receiver
 from ich_node.store.database import Database
 from ich_node.store.files import name_of
 from ich_node.store.quarantine import list_refused_callers
+from ich_node.store.refusals import list_refusals
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
@@ -204,6 +205,9 @@ def test_bad_instances_get_their_status_and_the_rest_of_the_study_is_stored(
     assert len(responses[1].ErrorComment) <= 64
     assert count(database, "instances") == 3
     assert count(database, "quarantine") == 1
+    with database.reading() as connection:
+        refused = {one.status: one.count for one in list_refusals(connection)}
+    assert refused == {"C000": 1, "A900": 2}
     database.dispose()
 
 

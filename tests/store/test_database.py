@@ -13,7 +13,7 @@ from peers import PostgresServer
 
 from ich_node.errors import Collision, DatabaseAway, SettingsError, UsageError
 from ich_node.settings.tree import load
-from ich_node.store import tables
+from ich_node.store import tables, watch_tables  # noqa: F401
 from ich_node.store.database import Database, await_current, installation_uid, require_current
 from ich_node.store.deliveries import claim_delivery, deliveries_of
 from ich_node.store.history import append, history_of
@@ -200,3 +200,18 @@ def test_a_url_that_cannot_be_read_is_said_without_its_password() -> None:
         Database("postgresql+psycopg://ich:secret@host:port/name")
 
     assert "secret" not in str(raised.value)
+
+
+def test_who_only_reads_holds_up_no_writer_and_sees_one_moment(database: Database) -> None:
+    other = Database(database.url)
+    with database.reading() as reader:
+        before = installation_uid(reader)
+        with other.transaction() as writer:
+            writer.exec_driver_sql("update installation set uid = '2.25.1'")
+        during = installation_uid(reader)
+    with database.reading() as reader:
+        after = installation_uid(reader)
+    other.dispose()
+
+    assert before == during
+    assert after == "2.25.1"

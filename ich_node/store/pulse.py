@@ -1,0 +1,119 @@
+"""The signs of life of one process, written by its loops themselves: a loop that hangs falls silent."""
+
+import os
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ich_node.core.rooms import Sign
+from ich_node.errors import Collision, DatabaseAway
+from ich_node.store.database import Database
+from ich_node.store.rooms import end_signs, forget_signs, give_sign, list_signs
+
+EVERY_S = 10.0
+AGAIN_S = 2.0  # after a failure: a receiver ticks ten times a second, and a dead host costs seconds
+WITHIN_S = 60.0  # longer than SQLite may make a writer wait
+LONGEST_WORDS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Beat:
+    seen_at: datetime
+    due_at: datetime
+    doing: str
+    trouble: str | None
+
+
+class Pulse:
+    """Of all loops of a process; any may write, and what is written is about the one that is due first.
+
+    So a loop that hangs is seen although the others go on. No thread of its own: that would say that all is
+    well whatever the others do.
+    """
+
+    def __init__(self, database: Database, room: str) -> None:
+        self._database, self._room = database, room
+        self._host = socket.gethostname()
+        self._process = f"{self._host}:{os.getpid()}"
+        self._begun_at = datetime.now(UTC)
+        self._lock = threading.Lock()
+        self._loops: dict[str, _Beat] = {}
+        self._written_at = self._failed_at = float("-inf")
+        self._written: _Beat | None = None
+
+    def beat(
+        self, doing: str, *, loop: str = "main", within_s: float = WITHIN_S, trouble: str | None = None
+    ) -> None:
+        """Say what a loop of this process does, and that it will speak again within so many seconds.
+
+        Written at most every ten seconds unless more time or trouble is to be told. A database that is away
+        hears nothing.
+        """
+        now = datetime.now(UTC)
+        beat = _Beat(
+            seen_at=now,
+            due_at=now + timedelta(seconds=within_s),
+            doing=doing[:LONGEST_WORDS],
+            trouble=None if trouble is None else trouble[:LONGEST_WORDS],
+        )
+        with self._lock:
+            self._loops[loop] = beat
+            first = self._most_urgent()
+            if not self._is_news(first):
+                return
+            self._written, self._written_at = first, time.monotonic()
+        self._write(first)
+
+    def end_loop(self, loop: str) -> None:
+        """A loop ended as it should; nothing is expected of it."""
+        with self._lock:
+            self._loops.pop(loop, None)
+
+    def end(self) -> None:
+        """The process ends as it should: nobody is to miss it."""
+        try:
+            with self._database.transaction() as connection:
+                end_signs(connection, self._room, self._process)
+        except (Collision, DatabaseAway):
+            return  # it will count as silent until another one begins here
+
+    def _most_urgent(self) -> _Beat:
+        troubled = [beat for beat in self._loops.values() if beat.trouble]
+        overdue = [beat for beat in self._loops.values() if beat.due_at < datetime.now(UTC)]
+        return min(overdue or troubled or self._loops.values(), key=lambda beat: beat.due_at)
+
+    def _is_news(self, beat: _Beat) -> bool:
+        before = self._written
+        if time.monotonic() - self._failed_at < AGAIN_S:
+            return False
+        if before is None or time.monotonic() - self._written_at >= EVERY_S:
+            return True
+        # seconds apart: a loop that always asks for the same time is not news each time
+        return beat.trouble != before.trouble or beat.due_at - before.due_at > timedelta(seconds=2 * EVERY_S)
+
+    def _write(self, beat: _Beat) -> None:
+        sign = Sign(room=self._room, process=self._process, begun_at=self._begun_at, **vars(beat))
+        try:
+            with self._database.transaction() as connection:
+                give_sign(connection, sign)
+                forget_signs(connection, now=sign.seen_at)
+                gone = [one.process for one in list_signs(connection) if self._is_gone(one)]
+                end_signs(connection, self._room, *gone)
+        except (Collision, DatabaseAway):
+            with self._lock:
+                self._written, self._failed_at = None, time.monotonic()
+
+    def _is_gone(self, sign: Sign) -> bool:
+        """Whether it is of an earlier life of this room on this machine, of which only the row is left."""
+        host, _, pid = sign.process.rpartition(":")
+        if sign.room != self._room or host != self._host or sign.process == self._process:
+            return False
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
