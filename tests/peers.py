@@ -1,4 +1,4 @@
-"""Programs that others made, which the tests run beside ours: DCMTK, Orthanc and PostgreSQL."""
+"""Programs that others made, which the tests run beside ours; those that judge files are in `validators`."""
 
 import json
 import os
