@@ -5,10 +5,12 @@ INSTALLED := .venv/installed
 FUZZER := .venv/fuzzer-installed
 SECONDS ?= 600
 DATA ?= ../shared/data/dicom
+OHIF := 3.13.2
+VIEWER := .viewer/ohif-$(OHIF)
 ROUNDS ?= 20
 DATABASE ?= sqlite
 
-.PHONY: help demo test check bench chaos fuzz sweep clean
+.PHONY: help demo test check bench chaos fuzz sweep viewers clean
 
 help: ## list the targets, a line each
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,5 +50,14 @@ fuzz: $(FUZZER) ## mutated files and series against header reading and assemblin
 sweep: $(INSTALLED) ## the files below DATA=DIR and built hostile ones through a real node; the last line is JSON
 	PYTHONPATH=tests $(BIN)/python -m sweep $(DATA) $(ARGS)
 
+$(VIEWER):
+	mkdir -p .viewer
+	npm pack --silent --pack-destination .viewer @ohif/app@$(OHIF)
+	tar -xzf .viewer/ohif-app-$(OHIF).tgz -C .viewer
+	mv .viewer/package $@
+
+viewers: $(INSTALLED) $(VIEWER) ## what OHIF shows of our reports, in Chromium before Orthanc; KEEP=DIR keeps screenshots
+	OMP_NUM_THREADS=1 ICH_VIEWERS_KEEP=$(KEEP) $(BIN)/python -m pytest tests/viewers $(ARGS)
+
 clean: ## remove what was installed and built
-	rm -rf .venv build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .viewer build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -31,7 +31,7 @@ def watch_the_clock(database: Database, scheduler: BackgroundScheduler, stop: th
 def _go_on_from_now(
     database: Database, scheduler: BackgroundScheduler, *, only_if_ahead: bool = False
 ) -> bool:
-    """Let nothing wait for a time that was reached before the clock was set; False: it must be tried again."""
+    """Let nothing wait for a time that the clock had reached before it was set; False: it is away, again."""
     for job in scheduler.get_jobs():
         job.modify(next_run_time=_now())
     try:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from peers import Dcmtk, OrthancServer, PostgresServer, missing
+from peers import Dcmtk, OrthancServer, PostgresServer, missing, orthanc_program
 
 from ich_node.dicom.uids import derive
 from ich_node.store.database import Database
@@ -50,10 +50,7 @@ def dcmtk() -> Dcmtk:
 @pytest.fixture(scope="session")
 def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]:
     """An empty Orthanc that knows a node named ICHNODE at its `node_port`."""
-    program = shutil.which("Orthanc", path=f"{os.environ['PATH']}:/usr/sbin")  # noqa: TID251
-    if program is None:
-        missing("Orthanc (Debian package orthanc)")
-    server = OrthancServer(str(program), tmp_path_factory.mktemp("orthanc"), node_ae_title="ICHNODE")
+    server = OrthancServer(orthanc_program(), tmp_path_factory.mktemp("orthanc"), node_ae_title="ICHNODE")
     server.start()
     yield server
     server.stop()

@@ -1,4 +1,4 @@
-"""Programs that others made, which the tests run beside ours: DCMTK, Orthanc, PostgreSQL, promtool."""
+"""Programs that others made, which the tests run beside ours; those that judge files are in `validators`."""
 
 import json
 import os
@@ -32,6 +32,14 @@ def program(name: str, package: str) -> str:
     return str(found)
 
 
+def orthanc_program() -> str:
+    """The path of Orthanc, which Debian keeps off the path of those who are not root."""
+    program = shutil.which("Orthanc", path=f"{os.environ['PATH']}:/usr/sbin")  # noqa: TID251
+    if program is None:
+        missing("Orthanc (Debian package orthanc)")
+    return str(program)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dcmtk:
     """The programs of DCMTK that tests use."""
@@ -43,17 +51,26 @@ class Dcmtk:
 
 
 class OrthancServer:
-    """An Orthanc in a temporary folder that sends to one node on the loopback, at `node_port`."""
+    """An Orthanc in a temporary folder that sends to one node on the loopback, at `node_port`.
+
+    With the `dicomweb` plugin (a file) it also answers QIDO-RS and WADO-RS at `http_port` below /dicom-web/.
+    """
 
     ae_title = "ORTHANC"
 
-    def __init__(self, program: str, folder: Path, *, node_ae_title: str) -> None:
-        self.port, self.node_port = free_port(), free_port()
+    def __init__(
+        self, program: str, folder: Path, *, node_ae_title: str, dicomweb: Path | None = None
+    ) -> None:
+        self.port, self.node_port, self.http_port = free_port(), free_port(), free_port()
         self._command = [program, str(folder / "orthanc.json")]
         settings = {
             "StorageDirectory": str(folder / "storage"),
             "IndexDirectory": str(folder / "storage"),
-            "HttpServerEnabled": False,
+            "HttpServerEnabled": dicomweb is not None,
+            "HttpPort": self.http_port,
+            "AuthenticationEnabled": False,
+            "Plugins": [str(dicomweb)] if dicomweb else [],
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
             "DicomAet": self.ae_title,
             "DicomPort": self.port,
             "DicomAlwaysAllowFind": True,

@@ -1,8 +1,5 @@
-"""Findings of every outcome about one synthetic series, and the validators that judge their reports."""
+"""Findings of every outcome about one synthetic series, and what dciodvfy says of their reports."""
 
-import shutil
-import subprocess
-import sys
 from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +10,7 @@ from pydicom.dataset import Dataset
 from ich_node.core.conclusion import Extent, Finding, Scores, SliceScore, Thresholds, conclude, not_judged
 from ich_node.dicom.report import ReportContext
 from ich_node.vocabulary import Location, Outcome, Reason
+from tests import validators
 from tests.builders import ct_series
 
 SHA256 = "0123456789abcdef" * 4
@@ -81,15 +79,6 @@ def _scores(score: float, sources: list[Dataset]) -> Scores:
 
 def dciodvfy(file: Path) -> list[str]:
     """What the validator says about a file and the committed list does not explain."""
-    program = shutil.which("dciodvfy") or str(Path(sys.executable).with_name("dciodvfy"))
-    judged = subprocess.run([program, "-new", str(file)], capture_output=True, check=False)
-    accepted = _accepted()
-    lines = (judged.stdout + judged.stderr).decode("latin-1").splitlines()
-    complaints = [line for line in lines if line.startswith(("Error", "Warning"))]
-    return [line for line in complaints if not any(known in line for known in accepted)]
-
-
-def _accepted() -> list[str]:
-    text = Path(__file__).with_name("accepted_findings.txt").read_text(encoding="utf-8")
-    lines = (line.partition(" # ")[0].strip() for line in text.splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
+    known = validators.excuses("dciodvfy")
+    (complaints,) = validators.dciodvfy([file]).values()
+    return validators.unexcused({file.name: complaints}, known, odd={file.name})

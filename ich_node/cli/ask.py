@@ -56,13 +56,19 @@ def explain(
 def doctor(
     context: typer.Context,
     destination: Annotated[str | None, typer.Argument(help="look at this destination only")] = None,
+    constancy: Annotated[
+        bool, typer.Option("--constancy", help="golden studies give golden scores on this machine")
+    ] = False,
+    store: Annotated[
+        bool, typer.Option("--store", help="with --constancy: store the scores of a bundle that has none")
+    ] = False,
 ) -> None:
     """Check settings, disk, database, clock, bundle, device, destinations and sources; say what to do."""
     from ich_node.cli.doctor import examine
     from ich_node.log import configure
 
     configure("doctor")  # what libraries of ours log goes to standard error, not into the list
-    checks = examine(given(context), destination)
+    checks = examine(given(context), destination, constancy=constancy or store, store=store)
     for check in checks:
         mark = Text("ok  ", "green") if check.passed else Text("FAIL", "red")
         console.print(mark, Text(f"{check.subject}: {check.words}"), soft_wrap=not console.is_terminal)

@@ -1,6 +1,7 @@
 """Examines an installation: settings, disk, database, clock, bundle, who is called; says what to do."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ich_node.cli.callers import way_in
 from ich_node.cli.certificates import examine_certificates
@@ -13,21 +14,36 @@ from ich_node.intake.fetch import may_send
 from ich_node.network import echo_trouble
 from ich_node.settings.sections import RemoteEntity
 from ich_node.settings.tree import Settings
+from ich_node.store.bundles import ServingBundle, serving
 from ich_node.store.clock import newest_event_at, server_time
 from ich_node.store.database import Database
 from ich_node.store.deliveries import count_failed
 from ich_node.store.files import Archive
 from ich_node.tls import credentials_of
 
+if TYPE_CHECKING:
+    from model.predict import Predictor
+
 # leases pass from one machine to another by the clock; the shortest sensible one is ten times this
 CLOCKS_MAY_DIFFER_S = 5.0
 
 
-def examine(given: Given, destination: str | None = None) -> list[Check]:
-    """Look at everything, or at one destination; wrong settings raise SettingsError before anything else."""
+def examine(
+    given: Given, destination: str | None = None, *, constancy: bool = False, store: bool = False
+) -> list[Check]:
+    """Look at everything, or at one destination; wrong settings raise SettingsError before anything else.
+
+    `constancy` reads the golden studies, too; `store` writes down what the serving bundle says of them.
+    """
     settings = given.settings()
-    if destination is not None:
-        return list(_destinations(settings, destination))
+    if destination is None:
+        checks = _everything(given, settings)
+    else:
+        checks = list(_destinations(settings, destination))
+    return [*checks, _constancy(given, settings, store=store)] if constancy else checks
+
+
+def _everything(given: Given, settings: Settings) -> list[Check]:
     return [
         Check(subject="mode", passed=True, words=_MODES[settings.mode]),
         _disk(settings),
@@ -104,20 +120,41 @@ def _deliveries(database: Database) -> Check:
 
 
 def _bundle(database: Database, settings: Settings) -> Check:
-    """Load the bundle as the worker would; loads torch."""
-    from ich_node.analysis.loaded import LoadedReader
-    from ich_node.store.bundles import serving
-    from model.errors import ModelError
-
     try:
-        with database.transaction() as connection:
-            bundle = serving(connection)
-        device = None if settings.analysis.device == "auto" else settings.analysis.device
-        predictor = LoadedReader(device).take(bundle)
-    except (IchNodeError, ModelError) as error:
+        bundle, predictor = _load(database, settings)
+    except IchNodeError as error:
         return Check(subject="bundle", passed=False, words=str(error))
     words = f"{bundle.name}, {bundle.sha256[:12]}, reads on {predictor.device_name}"
     return Check(subject="bundle", passed=True, words=words)
+
+
+def _load(database: Database, settings: Settings) -> tuple[ServingBundle, "Predictor"]:
+    """Load the bundle as the worker would, torch with it; raises IchNodeError."""
+    from ich_node.analysis.loaded import LoadedReader
+    from model.errors import ModelError
+
+    with database.transaction() as connection:
+        bundle = serving(connection)
+    device = None if settings.analysis.device == "auto" else settings.analysis.device
+    try:
+        return bundle, LoadedReader(device).take(bundle)
+    except ModelError as error:
+        raise UsageError(str(error)) from error
+
+
+def _constancy(given: Given, settings: Settings, *, store: bool) -> Check:
+    from ich_node.cli.constancy import check_constancy
+    from model.errors import ModelFailure
+
+    try:
+        database = given.database()
+        try:
+            bundle, predictor = _load(database, settings)
+        finally:
+            database.dispose()
+        return check_constancy(predictor, bundle.folder, store=store)
+    except (IchNodeError, ModelFailure) as error:
+        return Check(subject="constancy", passed=False, words=str(error))
 
 
 def _senders(settings: Settings) -> Iterator[Check]:

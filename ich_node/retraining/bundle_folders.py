@@ -16,6 +16,8 @@ from ich_node.settings.tree import Settings
 from model.errors import BundleError
 from model.manifest import MANIFEST_FILE, WEIGHTS_FILE, Manifest, bundle_sha256, read_manifest
 
+GOLDEN_FILE = "golden.json"  # what the bundle says of the golden heads; no part of its identity
+
 # in a process of its own: only there is torch loaded, and what crashes crashes there
 _LOAD = (
     "import pathlib, sys; from model.bundle import load_bundle; "
@@ -61,15 +63,18 @@ def identity_of(folder: Path) -> str:
 
 
 def keep_bundle(source: Path, target: Path) -> None:
-    """Copy the two files of a bundle to its place, whole or not at all; harmless to repeat."""
+    """Copy a bundle and its golden scores to its place, whole or not at all; harmless to repeat."""
     if target.exists():
         if identity_of(target) != identity_of(source):
             raise UsageError(f"{target}: holds another bundle; move it away")
+        if not (target / GOLDEN_FILE).exists():
+            _copy_golden(source, target)  # kept by a version that knew none
         return
     partial = target.with_name(f".{target.name}-{uuid4().hex[:8]}")
     partial.mkdir(parents=True)
     for name in (MANIFEST_FILE, WEIGHTS_FILE):
         shutil.copyfile(source / name, partial / name)
+    _copy_golden(source, partial)
     try:
         partial.rename(target)
     except OSError:
@@ -77,6 +82,13 @@ def keep_bundle(source: Path, target: Path) -> None:
         shutil.rmtree(partial)
         if identity_of(target) != identity_of(source):
             raise
+
+
+def _copy_golden(source: Path, target: Path) -> None:
+    if (source / GOLDEN_FILE).exists():
+        partial = target / f"{GOLDEN_FILE}.part"
+        shutil.copyfile(source / GOLDEN_FILE, partial)
+        partial.replace(target / GOLDEN_FILE)
 
 
 def prove_loadable(folder: Path, sha256: str) -> None:

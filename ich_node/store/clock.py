@@ -14,6 +14,7 @@ from ich_node.store.tables import (
     studies,
     training_runs,
 )
+from ich_node.store.watch_tables import signs_of_life
 
 _WAITED_FOR = (
     studies.c.first_instance_at,
@@ -27,6 +28,8 @@ _WAITED_FOR = (
     deliveries.c.confirm_at,
     deliveries.c.lease_until,
     outages.c.probe_at,
+    signs_of_life.c.seen_at,
+    signs_of_life.c.due_at,
     training_runs.c.lease_until,
 )
 

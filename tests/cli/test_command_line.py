@@ -134,6 +134,21 @@ def test_a_new_installation_is_migrated_examined_and_quiet(settings_file):
     assert "serving" in listed.stdout
 
 
+def test_the_shipped_bundle_passes_its_constancy_check_in_a_new_installation(tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        f'storage = {{ folder = "{tmp_path / "storage"}", reserve_mb = 0 }}\n'
+        'senders = [{ ae_title = "CT1", address = "127.0.0.1" }]\n'
+    )
+
+    migrated = _run("migrate", settings=file)
+    doctor = _run("doctor", "--constancy", settings=file)
+
+    assert migrated.returncode == 0, migrated.stderr
+    assert doctor.returncode == 0, doctor.stdout + doctor.stderr
+    assert "ok   constancy: 2 golden heads on " in doctor.stdout
+
+
 def test_explain_reads_a_folder_without_a_node(tmp_path):
     from builders import ct_series, write_files
 

@@ -3,10 +3,10 @@
 from io import BytesIO
 
 import pytest
+from odd_headers import CHARSETS, OUTSIDE_THE_STANDARD, with_bytes
 from pydicom import dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
 from report_cases import as_read, context, dciodvfy, extent, finding, headers
 
 from ich_node.dicom.report import build_structured_report, read_back, to_bytes
@@ -24,15 +24,6 @@ TYPE_2 = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
-CHARSETS = [
-    ("ISO_IR 100", "M\u00fcller^J\u00f6rg"),
-    ("ISO_IR 144", "\u0418\u0432\u0430\u043d\u043e\u0432^\u0418\u0432\u0430\u043d"),
-    ("ISO_IR 192", "Wang^Xiao=\u738b^\u5c0f\u4e1c"),
-    ("GB18030", "Wang^Xiao=\u738b^\u5c0f\u4e1c"),
-    (["", "ISO 2022 IR 87"], "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce=\u3084\u307e\u3060^\u305f\u308d\u3046"),
-    (["", "ISO 2022 IR 149"], "Hong^Gildong=\u6d2a^\u5409\u6d1e=\ud64d^\uae38\ub3d9"),
-    ("ISO_IR 13", "\uff94\uff8f\uff80\uff9e^\uff80\uff9b\uff73"),
-]
 
 
 def both_objects(sources, outcome=Outcome.POSITIVE, **changes):
@@ -71,26 +62,7 @@ def test_a_name_survives_in_every_character_set(charset, name, decoded, tmp_path
         assert dciodvfy(file) == []
 
 
-def with_bytes(sources: list[Dataset], keyword: str, value: bytes) -> list[Dataset]:
-    tag = Tag(keyword)
-    for source in sources:
-        source[tag] = RawDataElement(tag, source[tag].VR, len(value), value, 0, False, True)
-    return sources
-
-
-@pytest.mark.parametrize(
-    ("keyword", "value"),
-    [
-        ("PatientName", b"M\xfcller^J\xf6rg"),
-        ("StudyDate", b"2026.3.5"),
-        ("StudyTime", b"noon"),
-        ("PatientBirthDate", b"UNKNOWN "),
-        ("PatientSex", b"unknown "),
-        ("StudyID", b"0123456789ABCDEF0123"),
-        ("AccessionNumber", b"0123456789ABCDEF0123"),
-        ("PatientID", b"<script>alert(1)</script>\\\x1b"),
-    ],
-)
+@pytest.mark.parametrize(("keyword", "value"), OUTSIDE_THE_STANDARD)
 def test_a_value_outside_the_standard_is_copied_and_costs_no_report(keyword, value):
     sources = with_bytes(headers(), keyword, value)
 

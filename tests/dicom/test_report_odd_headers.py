@@ -6,14 +6,13 @@ from io import BytesIO
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_headers import FOUND, put, raw, tag_of
 from pydicom import dcmread
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
-from pydicom.tag import BaseTag
 from pydicom.valuerep import VR
 from report_cases import as_read, context, dciodvfy, finding, headers
 
@@ -73,43 +72,6 @@ def uids_of(report: Dataset, capture: Dataset) -> tuple[str, ...]:
     )
     objects = [str(one[uid].value) for one in (report, capture) for uid in UIDS]
     return (*objects, str(study.StudyInstanceUID), *evidence, *read_back(report).key_instances)
-
-
-def tag_of(keyword: str) -> BaseTag:
-    return BaseTag(tag_for_keyword(keyword) or 0)
-
-
-def raw(keyword: str, vr: str | None, value: bytes, *, implicit=False, little=True, undefined=False):
-    length = 0xFFFFFFFF if undefined else len(value)
-    return RawDataElement(tag_of(keyword), vr, length, value, 0, implicit, little)
-
-
-def put(header: Dataset, element: DataElement | RawDataElement) -> None:
-    header._dict[element.tag] = element
-
-
-FOUND = [
-    *((keyword, "US", b"\x01\x00\x02") for keyword in ("TimezoneOffsetFromUTC", "Manufacturer")),
-    *((keyword, "FD", b"abc ") for keyword in ("TimezoneOffsetFromUTC", "Manufacturer")),
-    *((keyword, "US", b"\x01\x00\x02") for keyword in ("ManufacturerModelName", "SeriesNumber")),
-    *((keyword, "FD", b"abc ") for keyword in ("ManufacturerModelName", "SeriesNumber")),
-    ("ImagePositionPatient", "US", b"\x01\x00\x02"),
-    ("ImagePositionPatient", "FD", b"abc "),
-    *(("RequestAttributesSequence", vr, b"hello ") for vr in ("LO", "UN")),
-    *(("ProcedureCodeSequence", vr, b"hello ") for vr in ("LO", "UN")),
-    *(("RequestAttributesSequence", vr, b"\x01\x00") for vr in ("OB", "US")),
-    *(("ProcedureCodeSequence", vr, b"\x01\x00") for vr in ("OB", "US")),
-    ("IssuerOfAccessionNumberSequence", "UN", b"hello "),
-    ("DeidentificationMethodCodeSequence", "UN", b"hello "),
-    ("IssuerOfPatientIDQualifiersSequence", "UN", b"hello "),
-    ("SpecificCharacterSet", "CS", b"utf_16"),
-    ("SpecificCharacterSet", "CS", b"rot13 "),
-    ("SpecificCharacterSet", "UN", b"\x00\x01"),
-    ("SpecificCharacterSet", "US", b"\x01\x00\x02"),
-    ("PatientID", "OB", b"\x00\x01"),
-    ("PatientName", "SQ", b""),
-    ("PatientID", "LO", b"x" * 70_000),
-]
 
 
 @pytest.mark.parametrize(("keyword", "vr", "value"), FOUND)

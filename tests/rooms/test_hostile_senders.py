@@ -1,5 +1,6 @@
 """A receiver process among senders that hold, fill or storm it: others are served, memory stays bounded."""
 
+import itertools
 import os
 import socket
 import subprocess
@@ -232,11 +233,17 @@ def test_nothing_stays_of_a_data_set_whose_sender_vanishes(
 
     with receiver_process(settings_for(tmp_path, sqlite_url, free_port), tmp_path / "log") as process:
         association = associate(free_port, [(CT, [EXPLICIT])])
-        sender = threading.Thread(target=association.send_c_store, args=(path,))
-        sender.start()
-        eventually(lambda: list(images.rglob(".part*")))
-        association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
-        sender.join(30)
+        transport = association.dul.socket
+        send, pdus = transport.send, itertools.count()
+
+        def vanish_in_the_middle(pdu: bytes) -> None:
+            send(pdu)
+            if next(pdus) == 20:
+                eventually(lambda: list(images.rglob(".part*")))
+                transport.socket.shutdown(socket.SHUT_RDWR)
+
+        transport.send = vanish_in_the_middle
+        association.send_c_store(path)
         eventually(lambda: not [one for one in images.rglob("*") if one.is_file()])
         open_files = psutil.Process(process.pid).open_files()
 
