@@ -17,7 +17,8 @@ from ich_node.cli.check import Check
 from ich_node.demo.phantom import HeadPhantom, head_phantom
 from ich_node.retraining.bundle_folders import GOLDEN_FILE
 from ich_node.vocabulary import Location
-from model.predict import Prediction, Predictor
+from model.predict import Predictor
+from model.prediction import Prediction
 from model.volume import Volume
 
 _SCHEMA: Final = 1
