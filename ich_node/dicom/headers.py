@@ -2,6 +2,7 @@
 
 import math
 import re
+from datetime import datetime, time, tzinfo
 from hashlib import sha256
 
 from pydicom.dataset import Dataset
@@ -25,6 +26,7 @@ from ich_node.dicom.values import (
     text,
     texts,
     whole,
+    zone,
 )
 from ich_node.errors import UnreadableInstance
 from ich_node.vocabulary import MANUFACTURER, PRODUCT, SERIES_DESCRIPTIONS, Reason
@@ -173,6 +175,19 @@ def _compression(dataset: Dataset) -> Compression:
         lossy=text(dataset, "LossyImageCompression") == "01",
         ratio=max(decimals(dataset, "LossyImageCompressionRatio"), default=None),
     )
+
+
+def studied_at(dataset: Dataset, site: tzinfo | None) -> datetime | None:
+    """When the study began, in the zone that it names, else in the site's; without a time: at the day's end.
+
+    None where no date stands there, or none that a calendar knows.
+    """
+    began = day(dataset, "StudyDate")
+    if began is None:
+        return None
+    clock = re.match(r"([01]\d|2[0-3]):?([0-5]\d)", text(dataset, "StudyTime"))
+    at = time(int(clock[1]), int(clock[2])) if clock else time.max
+    return datetime.combine(began, at, tzinfo=zone(dataset) or site)
 
 
 def is_own(dataset: Dataset) -> bool:

@@ -1,8 +1,7 @@
 """What SR and SC share beside their content: whose they are, when, by what. Pure data sets."""
 
-import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 from highdicom import ContributingEquipment
 from pydicom.dataset import Dataset
@@ -13,7 +12,7 @@ from ich_node import vocabulary
 from ich_node.dicom.report_context import ReportContext
 from ich_node.dicom.report_copies import adopt_charset, copy_elements, select
 from ich_node.dicom.uids import derive
-from ich_node.dicom.values import numbers, quietly, text
+from ich_node.dicom.values import numbers, quietly, text, zone
 from ich_node.dicom.wording import ascii_text
 
 # type 2 of Patient and General Study: absent in the source means empty in the report (PS3.3 C.7.1.1, C.7.2.1)
@@ -110,14 +109,8 @@ def copy_identity(source: Dataset, target: Dataset) -> None:
 
 def site_time(source: Dataset, context: ReportContext) -> datetime:
     """When the analysis ended, in the zone of the source if it names one, else in that of the context."""
-    offset = re.fullmatch(r"([+-])(\d\d)([0-5]\d)", text(source, "TimezoneOffsetFromUTC"))
-    if offset is None:
-        return context.analysed_at
-    sign, hours, minutes = offset.groups()
-    distance = timedelta(hours=int(hours), minutes=int(minutes))
-    if distance > timedelta(hours=14):  # the range of PS3.3 C.12.1.1.8 ends there
-        return context.analysed_at
-    return context.analysed_at.astimezone(timezone(distance if sign == "+" else -distance))
+    theirs = zone(source)
+    return context.analysed_at if theirs is None else context.analysed_at.astimezone(theirs)
 
 
 def stamp(target: Dataset, now: datetime, context: ReportContext) -> None:

@@ -6,7 +6,7 @@ import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta, timezone
 from typing import cast
 
 from pydicom.dataelem import DataElement, RawDataElement
@@ -138,6 +138,18 @@ def day(dataset: Dataset, keyword: str) -> date | None:
         return date(int(digits[1]), int(digits[2]), int(digits[3])) if digits else None
     except ValueError:
         return None
+
+
+def zone(dataset: Dataset) -> timezone | None:
+    """Read TimezoneOffsetFromUTC; None where it is absent or outside what PS3.3 C.12.1.1.8 allows."""
+    offset = re.fullmatch(r"([+-])(\d\d)([0-5]\d)", text(dataset, "TimezoneOffsetFromUTC"))
+    if offset is None:
+        return None
+    sign, hours, minutes = offset.groups()
+    distance = timedelta(hours=int(hours), minutes=int(minutes))
+    if distance > timedelta(hours=14):
+        return None
+    return timezone(distance if sign == "+" else -distance)
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:

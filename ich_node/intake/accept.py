@@ -4,13 +4,14 @@ Touches the archive's folder and the database. Nothing of a patient is logged or
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
 from pydicom.dataset import Dataset
 
-from ich_node.dicom.headers import identity, is_own
+from ich_node.core.urgency import Urgency, handicap_s
+from ich_node.dicom.headers import identity, is_own, studied_at
 from ich_node.dicom.part10 import read_data_set
 from ich_node.dicom.values import quietly, text
 from ich_node.errors import Collision, DatabaseAway, StorageFull, UnreadableInstance
@@ -49,6 +50,7 @@ class Peer:
 
     ae_title: str
     address: str
+    urgency: Urgency = Urgency.NORMAL  # of what it sends, by the settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ class Received:
     transfer_syntax_uid: str
     peer: Peer
     association_id: int | None
+    priority: int = 0  # of the C-STORE request (PS3.7 9.3.1.1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +101,7 @@ def _accept(
         with incoming.reading() as file:
             header = read_data_set(file, received.transfer_syntax_uid, begin=incoming.begin)
             new = describe(received, header, sha256=incoming.sha256, size=incoming.bytes)
+            new = replace(new, handicap_s=_handicap_s(received, header, now))
     except UnreadableInstance as error:
         listed = Quarantined(
             file=archive.quarantine(incoming),
@@ -123,6 +127,13 @@ def _accept(
         # retention took the study's files between our write and our row
         archive.keep(incoming, new.file)
     return Answer(status=SUCCESS)
+
+
+def _handicap_s(received: Received, header: Dataset, now: datetime) -> int:
+    site_time = now.astimezone()
+    with quietly():
+        began = studied_at(header, site_time.tzinfo)
+    return handicap_s(received.peer.urgency, priority=received.priority, studied_at=began, now=site_time)
 
 
 def describe(received: Received, header: Dataset, *, sha256: str, size: int) -> NewInstance:

@@ -18,6 +18,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event, EventHandlerType
 
+from ich_node.core.urgency import Urgency
 from ich_node.dicom.commitment import PROCESSING_FAILURE, commitment_of
 from ich_node.dicom.part10 import FileMeta, encode_file_meta
 from ich_node.errors import Collision, DatabaseAway, UsageError
@@ -27,7 +28,7 @@ from ich_node.intake.listener import BoundedSocket, Limits, Listener, Places, Tr
 from ich_node.intake.messages import OnDisk, StreamedMessages
 from ich_node.intake.secured import SecuredSocket
 from ich_node.log import logger
-from ich_node.network import SUCCESS, adjust_pynetdicom, application_entity, is_known
+from ich_node.network import SUCCESS, adjust_pynetdicom, application_entity, entries_of, is_known
 from ich_node.settings.tree import Settings
 from ich_node.store.confirmations import keep_commitment
 from ich_node.store.database import LOOK_AGAIN_S, SAY_EVERY, Database, require_current
@@ -68,6 +69,7 @@ class Reception:
         self._prepared = False
         self._attempts = 0
         self._seen_at = 0.0
+        self._urgencies: dict[tuple[str, str], Urgency] = {}
 
     def admit(
         self, called: str, calling: str, address: str, certificate: PeerCertificate | None
@@ -160,7 +162,7 @@ class Reception:
 
     def _store(self, event: Event) -> Answer:
         request = cast("C_STORE", event.request)
-        peer = Peer(ae_title=str(event.assoc.requestor.ae_title).strip(), address=_address(event.assoc))
+        peer = self._peer(event.assoc)
         try:
             if not self._prepared:
                 raise DatabaseAway
@@ -173,11 +175,21 @@ class Reception:
             transfer_syntax_uid=str(event.context.transfer_syntax),
             peer=peer,
             association_id=association_id,
+            priority=int(request.Priority or 0),
         )
         incoming = cast("OnDisk", request.DataSet).incoming
         return accept(
             received, incoming, database=self._database, archive=self._archive, now=datetime.now(UTC)
         )
+
+    def _peer(self, association: Association) -> Peer:
+        ae_title, address = str(association.requestor.ae_title).strip(), _address(association)
+        caller = (ae_title, address)
+        if caller not in self._urgencies:
+            entries = entries_of(self._settings.admitted, ae_title, address)
+            said = [entry.urgency for entry in entries] or [Urgency.NORMAL]
+            self._urgencies[caller] = min(said, key=tuple(Urgency).index)
+        return Peer(ae_title=ae_title, address=address, urgency=self._urgencies[caller])
 
     def prepare(self) -> bool:
         """Require the newest schema and forget an earlier life; False while the database is away.
