@@ -13,7 +13,7 @@ from ich_node.errors import DatabaseAway
 from ich_node.intake.close import close_complete_studies
 from ich_node.intake.compare import SourceWatch
 from ich_node.intake.early import EarlyWatch
-from ich_node.intake.forget import forget_old_images
+from ich_node.intake.forget import forget_old_images, make_room
 from ich_node.log import logger
 from ich_node.reconcile import check_files, check_rows
 from ich_node.retraining.run import run_requested
@@ -83,6 +83,13 @@ def _jobs(
         Job(every_s=1, name="compare", work=lambda: sources.look(now=_now()), within_s=LONG_S),
         Job(every_s=0.5, name="look early", work=lambda: early.look(now=_now())),
         Job(every_s=600, name="forget", work=_forget, within_s=LONG_S),
+        # between the moment at which it begins and the reserve lie 2 GB by default: 15 s of a fast network
+        Job(
+            every_s=15,
+            name="make room",
+            work=lambda: make_room(database, archive, settings.storage, now=_now()),
+            within_s=LONG_S,
+        ),
         Job(
             every_s=300,
             name="rows add up",

@@ -184,10 +184,11 @@ def list_quarantine(
         console.print("Nothing is in quarantine.")
     for row in rows:
         reason = Reason(row.reason)
+        gone = row.gone_at and f"its bytes went on {row.gone_at.astimezone():%Y-%m-%d} (storage.keep_days)"
         say(
             f"{row.received_at.astimezone():%Y-%m-%d %H:%M:%S} {reason}: {reason.sentence} "
             f"{row.bytes} bytes from {row.calling_ae_title!r} at {row.address}\n"
-            f"  {archive.quarantine_path(row.file)}"
+            f"  {gone or archive.quarantine_path(row.file)}"
         )
 
 

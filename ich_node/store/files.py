@@ -28,11 +28,12 @@ def name_of(sop_instance_uid: str, sha256: str) -> str:
 class Archive:
     """Files below `folder`: `images` and `quarantine`. Safe for any number of processes at once."""
 
-    def __init__(self, folder: Path, *, reserve_mb: int) -> None:
+    def __init__(self, folder: Path, *, reserve_mb: int, space: Space | None = None) -> None:
+        """`space`: what may be used of the disk, by default all but the reserve."""
         self._images = folder / "images"
         self._quarantine = folder / "quarantine"
         self._folders = Folders(folder)
-        self._space = Space(self._images, reserve_mb * 1_000_000)
+        self._space = space or Space(self._images, reserve_mb * 1_000_000)
 
     def path(self, name: str) -> Path:
         """Where an image lies."""
@@ -75,6 +76,10 @@ class Archive:
         """Let images go; those already gone do no harm."""
         for name in names:
             self.path(name).unlink(missing_ok=True)
+
+    def delete_quarantined(self, name: str) -> None:
+        """Let a file of the quarantine go; one already gone does no harm."""
+        self.quarantine_path(name).unlink(missing_ok=True)
 
     def free_mb(self) -> int:
         """Megabytes (10^6 bytes) free for us on the archive's file system."""

@@ -22,6 +22,7 @@ class Quarantined:
     calling_ae_title: str
     address: str
     received_at: datetime
+    gone_at: datetime | None = None  # when retention took the bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +40,22 @@ class RefusedCaller:
 
 
 def add_quarantined(connection: Connection, new: Quarantined) -> None:
-    """List bytes in quarantine; the same ones again change nothing."""
-    there = connection.execute(select(quarantine.c.id).where(quarantine.c.file == new.file)).first()
-    if there is None:
+    """List bytes in quarantine; the same ones again change nothing but that they are there."""
+    again = update(quarantine).where(quarantine.c.file == new.file).values(gone_at=None)
+    if not connection.execute(again).rowcount:
         connection.execute(insert(quarantine).values(vars(new)))
+
+
+def oldest_quarantined(connection: Connection, *, received_before: datetime, limit: int) -> list[str]:
+    """Files of the quarantine that are still there and came before that moment, the oldest first."""
+    there = and_(quarantine.c.gone_at.is_(None), quarantine.c.received_at < received_before)
+    statement = select(quarantine.c.file).where(there).order_by(quarantine.c.received_at).limit(limit)
+    return list(connection.execute(statement).scalars())
+
+
+def mark_gone(connection: Connection, file: str, *, now: datetime) -> None:
+    """Note that retention takes a file of the quarantine."""
+    connection.execute(update(quarantine).where(quarantine.c.file == file).values(gone_at=now))
 
 
 def list_quarantined(connection: Connection, *, limit: int = 50) -> list[Quarantined]:

@@ -119,6 +119,7 @@ quarantine = Table(
     Column("calling_ae_title", String(16), nullable=False),
     Column("address", String(64), nullable=False),
     Column("received_at", UTCDateTime, nullable=False),
+    Column("gone_at", UTCDateTime),  # when retention took the file; the row stays
 )
 
 refused_callers = Table(
