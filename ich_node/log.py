@@ -3,6 +3,7 @@
 import logging
 import sys
 import warnings
+from contextlib import suppress
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -32,6 +33,16 @@ def _only_allowed_keys(_logger: object, _method: str, event: EventDict) -> Event
     return {key: value for key, value in event.items() if key in ALLOWED_KEYS}
 
 
+class _Lines(structlog.PrintLogger):
+    """Prints lines, and loses those that cannot be printed: a full disk under a log must not end the work."""
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError, ValueError):  # ValueError: the stream is closed
+            super().msg(message)
+
+    info = warning = error = msg
+
+
 def configure(process: str) -> None:
     """Log as JSON lines, each naming this process; other libraries only from warnings on, by type alone."""
     structlog.configure(
@@ -43,7 +54,7 @@ def configure(process: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: _Lines(sys.stderr),
     )
     # libraries may print header values in messages and warnings: a patient's name must not come out that way
     warnings.simplefilter("ignore")

@@ -85,6 +85,7 @@ class Trick(StrEnum):
     LOST_RECEIVER = "a second receiver dies for good"
     FROZEN_MACHINE = "one of two machines stands still past its leases"
     DATABASE_DOWN = "the database's server is down for some seconds"
+    DISK_FULL = "the disk is full for some seconds"  # wants a small one of its own; not drawn
 
 
 TRICKS = (Trick.LOST_RECEIVER, Trick.OLDER_DATABASE, Trick.ORPHANS, Trick.SECOND_RECEIVER)

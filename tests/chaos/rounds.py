@@ -3,7 +3,7 @@
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ FINAL_WITHIN_S = 120.0  # after the last kill
 GAP_WITHIN_S, GAP_S = 6.0, 1.2  # for a file without a row; long enough for a second receiver to look
 FREEZE_WITHIN_S = 30.0  # it may be loading its network for the first half of that
 FROZEN_S = max(GONE_AFTER_S, HELD_AT_MOST_S) + 5  # past every lease
-DOWN_S = 4.0  # of a database's server
+DOWN_S = 4.0  # of a database's server, of a disk
 LOOK_S, SETTLE_EVERY_S = 0.03, 0.25
 _STATES = "select state, lease_holder from studies where study_uid in %s"
 _THROUGH = (
@@ -123,6 +123,8 @@ def _tricked(stage: Stage, trick: Trick, uids: Sequence[str]) -> Iterator[Callab
             stage.node.start(SECOND)
             stage.node.await_receiver(SECOND)
             yield lambda: _lose_second(stage)
+        case Trick.DISK_FULL:
+            yield lambda: _fill_the_disk(stage, uids)
         case Trick.DATABASE_DOWN:
             yield lambda: _stop_database(stage, uids)
         case Trick.FROZEN_MACHINE:
@@ -130,6 +132,17 @@ def _tricked(stage: Stage, trick: Trick, uids: Sequence[str]) -> Iterator[Callab
             stage.node.await_receiver(SECOND)
             yield lambda: _freeze_first(stage, uids)
             stage.node.stop(*SECOND_MACHINE)
+
+
+def _fill_the_disk(stage: Stage, uids: Sequence[str]) -> None:
+    """Take every byte that is left, while studies are half received, and give it back after a while."""
+    _await(lambda: bool(stage.place.rows(_STATES, uids)))
+    filler = stage.node.storage / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    time.sleep(DOWN_S)
+    filler.unlink()
 
 
 def _stop_database(stage: Stage, uids: Sequence[str]) -> None:

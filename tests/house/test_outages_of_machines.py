@@ -1,4 +1,6 @@
-"""What no process can help: a machine stands still, the database is down, who starts the others is killed."""
+"""What no process can help: a machine stands still, database or disk are away, the supervisor is killed."""
+
+import subprocess
 
 import pytest
 from chaos.__main__ import stage_in
@@ -55,3 +57,26 @@ def test_who_starts_the_processes_may_be_killed_and_started_again(tmp_path, seed
         log = play_well(stage, seed, studies=4, kills=(kill,))
 
     assert log.count('"receiver.started"') == 2
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """The folder of images and database on a disk of 64 MB, for whoever may mount one."""
+    folder = tmp_path / "node" / "storage"
+    folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a small disk can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.timeout(300)
+def test_a_disk_that_is_full_for_a_while_costs_time_and_nothing_else(tmp_path, small_disk, seed):
+    # without a reserve the database's own writing fails too
+    no_reserve = {"ICH_NODE_STORAGE__RESERVE_MB": "0"}
+    place = SqlitePlace(small_disk / "database")
+    with stage_in(tmp_path, place, environment=no_reserve) as stage:
+        log = play_well(stage, seed, studies=4, trick=Trick.DISK_FULL)
+        assert stage.node.deaths == 0
+        assert '"status": "A700"' in log
