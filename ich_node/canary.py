@@ -49,7 +49,7 @@ class CanaryWatch:
         self._judge(now)
         with self._database.reading() as connection:
             last = newest_canary(connection)
-        every_s = self._settings.canary.every_s
+        every_s = self._settings.canaries_every_s
         begun_at = None if last is None else last.begun_at
         if is_due(begun_at, running_since=self._running_since, now=now, every_s=every_s):
             self._let_fly(now)

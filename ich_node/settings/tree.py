@@ -122,11 +122,16 @@ class Settings(BaseSettings):
     @property
     def admitted(self) -> tuple[Sender, ...]:
         """Who may send: the senders, and this machine under our own AE title where canaries are sent."""
-        own = self.canary_addresses if self.canary.every_s else ()
+        own = self.canary_addresses if self.canaries_every_s else ()
         return (
             *self.senders,
             *(Sender(ae_title=self.receiver.ae_title, address=address) for address in own),
         )
+
+    @property
+    def canaries_every_s(self) -> float:
+        """How often canaries fly, 0: not at all, as where nobody may send in clear text, which they do."""
+        return self.canary.every_s if self.receiver.port else 0
 
     @property
     def canary_addresses(self) -> tuple[str, ...]:

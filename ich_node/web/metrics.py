@@ -3,6 +3,7 @@
 No patient, no UID and no address is in a label.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from statistics import quantiles
@@ -12,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from ich_node.core.rooms import judge
 from ich_node.core.states import DeliveryState, StudyState
-from ich_node.errors import Collision, DatabaseAway
+from ich_node.errors import Collision, DatabaseAway, UsageError
 from ich_node.settings.tree import Settings
 from ich_node.store import alarms, canaries, outages, reconciliation, refusals, rooms, standing, tallies
 from ich_node.store.database import Connection, Database
@@ -37,6 +38,7 @@ class NodeMetrics(Collector):
         """Yield every metric; of a database that is away only that it is."""
         yield from _disk(self._settings)
         now = datetime.now(UTC)
+        yield from _certificates(self._settings, now)
         try:
             with self._database.reading() as connection:
                 found = [metric for part in _PARTS for metric in part(connection, self._settings, now)]
@@ -56,6 +58,25 @@ def _disk(settings: Settings) -> Iterator[Metric]:
         "free space below which images are refused",
         settings.storage.reserve_mb * 1e6,
     )
+
+
+def _certificates(settings: Settings, now: datetime) -> Iterator[Metric]:
+    if not settings.tls.certificate:
+        return
+    from ich_node.certificates import certificates_in, days_left
+
+    left = GaugeMetricFamily(
+        "ich_node_certificate_days_left", "days until the first certificate of a file ends", labels=("which",)
+    )
+    days: dict[str, float] = {}
+    try:
+        for one in certificates_in(settings.tls):
+            days[one.key] = min(days_left(one, now=now), days.get(one.key, math.inf))
+    except UsageError:
+        days = {"certificate": 0}  # a file that cannot be read is no better than one that has ended
+    for key, count in days.items():
+        left.add_metric((key,), count)
+    yield left
 
 
 def _studies(connection: Connection, _settings: Settings, now: datetime) -> Iterator[Metric]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from certificates import NODE_NAME, Authority
 from outbox import put_into_outbox, report
 from prometheus_client.parser import text_string_to_metric_families
 from reception import settings_for
@@ -277,3 +278,20 @@ def _quarantined():
 def _outage():
     since = NOW - timedelta(seconds=60)
     return Outage(destination="pacs", failures=3, since=since, probe_at=NOW, error="away")
+
+
+def test_the_days_of_certificates_are_told_and_a_file_that_cannot_be_read_has_none_left(settings, tmp_path):
+    identity = Authority(tmp_path).issue(NODE_NAME, days=20)
+
+    def days():
+        secured = {"tls": identity.settings(), "web": {"port": settings.web.port}}
+        there = settings_for(tmp_path, settings.database.url, 11112, **secured)
+        found = _read(there)
+        return {key[1]: value for key, value in found.items() if key[0] == "ich_node_certificate_days_left"}
+
+    whole = days()
+    identity.certificate.write_text("nothing")
+
+    assert set(whole) == {"certificate", "authorities"}
+    assert 19 < whole["certificate"] <= 20 < whole["authorities"]
+    assert days() == {"certificate": 0}
