@@ -9,9 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 WIDTH, HEIGHT = 1024, 768
 # viewers write over the first and last lines of an image: no word of ours stands there
-_MARGIN = 48
-_GAP = 24
-_BAR_HEIGHT = 72
+_MARGIN, _TOP = 48, 62
+_GAP = 22
+_BAR_HEIGHT = 64
 _FOOTER_HEIGHT = 74
 _PICTURE = 470
 _BACKGROUND = "#0d1117"
@@ -39,7 +39,7 @@ def draw_page(page: Page, picture: NDArray[np.uint8] | None) -> NDArray[np.uint8
     """Draw a page of shape (768, 1024, 3); `picture` is the key image (H, W) in the brain window, or None."""
     image = Image.new("RGB", (WIDTH, HEIGHT), _BACKGROUND)
     draw = ImageDraw.Draw(image)
-    top = _MARGIN + _BAR_HEIGHT + _GAP
+    top = _TOP + _BAR_HEIGHT + _GAP
     box = (_MARGIN, top, WIDTH - _MARGIN, HEIGHT - _MARGIN - _FOOTER_HEIGHT)
     _draw_headline(draw, page)
     if picture is None:
@@ -52,7 +52,7 @@ def draw_page(page: Page, picture: NDArray[np.uint8] | None) -> NDArray[np.uint8
 
 
 def _draw_headline(draw: ImageDraw.ImageDraw, page: Page) -> None:
-    box = (_MARGIN, _MARGIN, WIDTH - _MARGIN, _MARGIN + _BAR_HEIGHT)
+    box = (_MARGIN, _TOP, WIDTH - _MARGIN, _TOP + _BAR_HEIGHT)
     draw.rounded_rectangle(box, radius=8, fill=page.color)
     inner = (box[0] + 18, box[1] + 6, box[2] - 18, box[3] - 6)
     lines, font = _fit([page.headline], inner, largest=32)
