@@ -207,9 +207,10 @@ def test_who_does_not_get_through_the_handshake_is_told_to_the_admin_and_holds_n
 
     said = [line["error"] for line in logs if line["event"] == "tls.refused"]
     (listed,) = _refused(sqlite_url)
-    assert [expected in words for expected, words in zip(attempts, said, strict=True)] == [True] * 8, said
+    unsaid = [expected for expected in attempts if not any(expected in words for words in said)]
+    assert (unsaid, len(said)) == ([], len(attempts)), said
     assert (listed.address, listed.count, listed.calling_ae_title) == ("127.0.0.1", 8, "")
-    assert listed.trouble == said[-1]
+    assert listed.trouble in said  # the last that was written down; each caller has a thread of its own
     assert listed.trouble in what_lets_in(listed, over_tls(tmp_path, sqlite_url, free_port, node))
 
 
