@@ -213,7 +213,7 @@ def archive_of(settings: Settings) -> Archive:
     return Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb)
 
 
-def eventually(condition: Callable[[], Any], within_s: float = 10) -> Any:
+def eventually(condition: Callable[[], Any], within_s: float = 30) -> Any:
     """Wait for a condition to hold; its value."""
     end = time.monotonic() + within_s
     while not (value := condition()):

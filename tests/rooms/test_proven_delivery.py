@@ -49,15 +49,17 @@ def test_each_destination_ends_right_and_none_delays_another(
 
         started = time.monotonic()
         with receiving(settings), delivering(settings):
-            eventually(lambda: _fate(database, study_id, "finds") == {"confirmed"}, within_s=15)
-            eventually(lambda: _fate(database, study_id, "orthanc") == {"confirmed"}, within_s=15)
+            eventually(lambda: _fate(database, study_id, "finds") == {"confirmed"})
+            eventually(lambda: _fate(database, study_id, "orthanc") == {"confirmed"})
             proven_s = time.monotonic() - started
             eventually(lambda: _fate(database, study_id, "forgets") == {"failed"}, within_s=60)
             with database.transaction() as connection:
                 (away,) = list_outages(connection)
 
     print(f"proven at two destinations after {proven_s:.1f} s")
-    assert proven_s < 10
+    assert (
+        proven_s < 25
+    )  # whatever else the machine does; a queue for all would stand until the dead one lives
     assert _fate(database, study_id, "dead") == {"pending"}
     assert (away.destination, away.failures > 3) == ("dead", True)
     assert count(database, "history", "event = 'report.confirmed'") == 4
