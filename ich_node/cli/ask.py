@@ -1,4 +1,4 @@
-"""Commands that ask: explain, doctor, studies (with quarantine), senders."""
+"""Commands that ask: explain, doctor, studies (with quarantine)."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,6 @@ from ich_node.vocabulary import Reason
 studies = typer.Typer(
     help="Look at studies and at what belongs to none; read or send one again.", no_args_is_help=True
 )
-senders = typer.Typer(help="Who may send, and who was refused.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +22,6 @@ def register(app: typer.Typer) -> None:
     app.command()(explain)
     app.command()(doctor)
     app.add_typer(studies, name="studies")
-    app.add_typer(senders, name="senders")
 
 
 def explain(
@@ -190,23 +188,3 @@ def list_quarantine(
             f"{row.bytes} bytes from {row.calling_ae_title!r} at {row.address}\n"
             f"  {gone or archive.quarantine_path(row.file)}"
         )
-
-
-@senders.command("list")
-def list_senders(context: typer.Context) -> None:
-    """List who may send and who was refused, with what would let them in."""
-    from ich_node.cli.callers import way_in, what_lets_in, who_called
-    from ich_node.store.quarantine import list_refused_callers
-
-    settings = given(context).settings()
-    for sender in settings.senders:
-        say(f"may send: {way_in(sender)}")
-    with given(context).database().transaction() as connection:
-        refused = list_refused_callers(connection)
-    for caller in refused:
-        say(
-            f"refused {'once' if caller.count == 1 else f'{caller.count} times'}, "
-            f"last {caller.last_at.astimezone():%Y-%m-%d %H:%M}: "
-            f"{who_called(caller)}"
-        )
-        say("  " + what_lets_in(caller, settings).replace("\n", "\n  "))

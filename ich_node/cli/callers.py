@@ -1,10 +1,12 @@
 """What lets a caller in, in words for the administrator."""
 
-import json
+import shlex
 
 from ich_node.settings.sections import Sender
 from ich_node.settings.tree import Settings
+from ich_node.store.database import Database
 from ich_node.store.quarantine import RefusedCaller
+from ich_node.store.senders import list_allowed
 
 
 def way_in(sender: Sender) -> str:
@@ -21,11 +23,18 @@ def who_called(caller: RefusedCaller) -> str:
     return f"{caller.calling_ae_title!r} from {caller.address}{how}"
 
 
-def sender_entry(ae_title: str, address: str, certificate: str = "") -> str:
-    """The lines of the settings that let a caller in."""
-    # what a certificate says may hold quotes and control characters; JSON's strings are TOML's
-    last = f"\ncertificate = {json.dumps(certificate)}" if certificate else ""
-    return f'[[senders]]\nae_title = "{ae_title}"\naddress = "{address}"{last}'
+def command_for(ae_title: str, address: str, certificate: str = "") -> str:
+    """The command that lets a caller in."""
+    words = ["ich-node", "senders", "allow", ae_title, address]
+    # what a caller says of itself may hold anything
+    return shlex.join([*words, "--certificate", certificate] if certificate else words)
+
+
+def with_allowed(settings: Settings, database: Database) -> Settings:
+    """The settings, with the senders that an administrator let in beside theirs."""
+    with database.reading() as connection:
+        allowed = tuple(one.sender for one in list_allowed(connection))
+    return settings.model_copy(update={"senders": (*settings.senders, *allowed)})
 
 
 def what_lets_in(caller: RefusedCaller, settings: Settings) -> str:
@@ -36,16 +45,16 @@ def what_lets_in(caller: RefusedCaller, settings: Settings) -> str:
     if caller.called_ae_title != ours.ae_title:
         return f"it calls us {caller.called_ae_title!r}; set {ours.ae_title} at the sender"
     if not caller.certificate_sha256:
-        entry = sender_entry(caller.calling_ae_title, caller.address)
+        command = command_for(caller.calling_ae_title, caller.address)
         if any(one.certificate for one in settings.senders if one.ae_title == caller.calling_ae_title):
             return (
                 f"it called in clear text, and its entry asks for a certificate: have it call port "
-                f"{ours.tls_port} with TLS; or, without TLS, add to the settings:\n{entry}"
+                f"{ours.tls_port} with TLS; or, to let it in without TLS:\n{command}"
             )
-        return f"to let it in, add to the settings:\n{entry}"
+        return f"to let it in:\n{command}"
     named = caller.certificate_name or caller.certificate_sha256
-    entry = sender_entry(caller.calling_ae_title, caller.address, named)
+    command = command_for(caller.calling_ae_title, caller.address, named)
     return (
-        "its certificate is good, and none of its entries names it; to let it in, add to the settings:\n"
-        f"{entry}  # or its SHA-256 fingerprint, {caller.certificate_sha256}"
+        "its certificate is good, and none of its entries names it; to let it in (its SHA-256 fingerprint, "
+        f"{caller.certificate_sha256}, may stand there too):\n{command}"
     )

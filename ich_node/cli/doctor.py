@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ich_node.cli.callers import way_in
+from ich_node.cli.callers import way_in, with_allowed
 from ich_node.cli.certificates import examine_certificates
 from ich_node.cli.check import Check
 from ich_node.cli.context import Given, now
@@ -35,12 +35,24 @@ def examine(
 
     `constancy` reads the golden studies, too; `store` writes down what the serving bundle says of them.
     """
-    settings = given.settings()
+    settings = _with_allowed_senders(given)
     if destination is None:
         checks = _everything(given, settings)
     else:
         checks = list(_destinations(settings, destination))
     return [*checks, _constancy(given, settings, store=store)] if constancy else checks
+
+
+def _with_allowed_senders(given: Given) -> Settings:
+    settings = given.settings()
+    try:
+        database = given.database()
+    except IchNodeError:
+        return settings  # what is wrong with it is said below
+    try:
+        return with_allowed(settings, database)
+    finally:
+        database.dispose()
 
 
 def _everything(given: Given, settings: Settings) -> list[Check]:
@@ -162,7 +174,7 @@ def _senders(settings: Settings) -> Iterator[Check]:
         yield Check(
             subject="senders",
             passed=False,
-            words="nobody may send; add [[senders]] with the ae_title and address of the scanner or PACS",
+            words="nobody may send; `ich-node senders allow AE_TITLE ADDRESS` lets a scanner or PACS in",
         )
     for sender in settings.senders:
         yield Check(subject="senders", passed=True, words=way_in(sender))

@@ -47,6 +47,7 @@ def fetch(
 
     Exit status: 0 all is here; 1 something is missing or went wrong; 3 the PACS knows no such study.
     """
+    from ich_node.cli.callers import with_allowed
     from ich_node.core.retrieval import asked_accession
     from ich_node.intake.fetch import Fetching, find_studies
     from ich_node.log import configure
@@ -57,7 +58,7 @@ def fetch(
     asked = asked_accession(accession)
     chosen = _choose(settings.sources, source)
     database = given(context).database()
-    _require_way_in(settings, chosen)
+    _require_way_in(with_allowed(settings, database), chosen)
     configure("fetch")
     adjust_pynetdicom()
     with _ctrl_c() as stop:
@@ -89,14 +90,14 @@ def _choose(sources: tuple[Source, ...], name: str | None) -> Source:
 
 def _require_way_in(settings: Settings, source: Source) -> None:
     """What the PACS sends must find a receiver that runs and lets it in; raises UsageError, IchNodeError."""
-    from ich_node.cli.callers import sender_entry
+    from ich_node.cli.callers import command_for
     from ich_node.intake.fetch import addresses_of, may_send, receiver_listens
 
     if not may_send(source, settings.senders):
-        entry = sender_entry(source.ae_title, addresses_of(source)[0])
+        command = command_for(source.ae_title, addresses_of(source)[0])
         raise UsageError(
-            f"the receiver would refuse what {source.name} sends: no [[senders]] lets {source.ae_title} in "
-            f"from {source.host}; add to the settings and restart the receiver:\n{entry}"
+            f"the receiver would refuse what {source.name} sends: {source.ae_title} may not send from "
+            f"{source.host}; to let it in:\n{command}"
         )
     if not receiver_listens(settings.receiver):
         raise IchNodeError(

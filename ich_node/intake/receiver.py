@@ -29,6 +29,7 @@ from ich_node.intake.messages import OnDisk, StreamedMessages
 from ich_node.intake.secured import SecuredSocket
 from ich_node.log import logger
 from ich_node.network import SUCCESS, adjust_pynetdicom, application_entity, entries_of, is_known
+from ich_node.settings.sections import Sender
 from ich_node.settings.tree import Settings
 from ich_node.store.confirmations import keep_commitment
 from ich_node.store.database import LOOK_AGAIN_S, SAY_EVERY, Database, require_current
@@ -37,6 +38,7 @@ from ich_node.store.incoming import Incoming
 from ich_node.store.pulse import Pulse
 from ich_node.store.quarantine import note_refused_caller
 from ich_node.store.refusals import note_refusal
+from ich_node.store.senders import list_allowed
 from ich_node.store.studies import (
     close_association,
     close_associations_of,
@@ -69,6 +71,7 @@ class Reception:
         self._prepared = False
         self._attempts = 0
         self._seen_at = 0.0
+        self._allowed: tuple[Sender, ...] = ()  # by an administrator, beside the settings
         self._urgencies: dict[tuple[str, str], Urgency] = {}
 
     def admit(
@@ -77,7 +80,7 @@ class Reception:
         """Say why a caller is rejected, None for one that may come in; list the rejected for the admin."""
         if called != self._settings.receiver.ae_title:
             reason = CALLED_AE_TITLE_NOT_RECOGNIZED
-        elif not is_known(self._settings.admitted, calling, address, certificate):
+        elif not self._is_known(calling, address, certificate):
             reason = CALLING_AE_TITLE_NOT_RECOGNIZED
         else:
             return None
@@ -93,6 +96,19 @@ class Reception:
             certificate_sha256=sha256,
         )
         return reason
+
+    def _is_known(self, calling: str, address: str, certificate: PeerCertificate | None) -> bool:
+        """Whether the settings let a caller in, or an administrator did: that holds from now on, at once."""
+        if is_known(self._settings.admitted, calling, address, certificate):
+            return True
+        try:
+            with self._database.reading() as connection:
+                allowed = tuple(one.sender for one in list_allowed(connection))
+        except (Collision, DatabaseAway):
+            allowed = self._allowed  # as it was when it was last looked at
+        if allowed != self._allowed:
+            self._allowed, self._urgencies = allowed, {}
+        return is_known(allowed, calling, address, certificate)
 
     def refuse_handshake(self, address: str, why: str) -> None:
         """Log and list a caller that did not get through the handshake of TLS."""
@@ -186,7 +202,7 @@ class Reception:
         ae_title, address = str(association.requestor.ae_title).strip(), _address(association)
         caller = (ae_title, address)
         if caller not in self._urgencies:
-            entries = entries_of(self._settings.admitted, ae_title, address)
+            entries = entries_of((*self._settings.admitted, *self._allowed), ae_title, address)
             said = [entry.urgency for entry in entries] or [Urgency.NORMAL]
             self._urgencies[caller] = min(said, key=tuple(Urgency).index)
         return Peer(ae_title=ae_title, address=address, urgency=self._urgencies[caller])

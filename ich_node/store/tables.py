@@ -137,6 +137,18 @@ refused_callers = Table(
     UniqueConstraint("calling_ae_title", "called_ae_title", "address"),
 )
 
+allowed_senders = Table(
+    "allowed_senders",
+    metadata,
+    id_column(),
+    Column("ae_title", String(16), nullable=False),
+    Column("address", String(64), nullable=False),  # or a network
+    Column("certificate", String(255), nullable=False),
+    Column("urgency", String(16), nullable=False),
+    Column("allowed_at", UTCDateTime, nullable=False),
+    UniqueConstraint("ae_title", "address"),
+)
+
 readings = Table(
     "readings",
     metadata,

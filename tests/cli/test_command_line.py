@@ -129,7 +129,7 @@ def test_a_new_installation_is_migrated_examined_and_quiet(settings_file):
     assert (migrated.returncode, again.returncode) == (0, 0), migrated.stderr
     assert "quiet" in doctor.stdout
     assert "cpu" in doctor.stdout.lower()
-    assert "nobody may send; add [[senders]] with" in doctor.stdout
+    assert "nobody may send; `ich-node senders allow" in doctor.stdout
     assert doctor.returncode == 1, "a node to which nobody may send is not well"
     assert "serving" in listed.stdout
 

@@ -127,7 +127,7 @@ def test_a_pacs_that_sends_under_another_title_is_named_with_what_lets_it_in(
 
     assert done.exit_code == 1, done.output
     assert "meanwhile the receiver refused 'ORTHANC' from 127.0.0.1" in done.stdout
-    assert '[[senders]]\nae_title = "ORTHANC"\naddress = "127.0.0.1"' in done.stdout
+    assert "ich-node senders allow ORTHANC 127.0.0.1" in done.stdout
 
 
 def test_ctrl_c_cancels_the_transfer(sqlite: Database, tmp_path: Path, free_port: int) -> None:
@@ -168,7 +168,7 @@ def test_ctrl_c_cancels_the_transfer(sqlite: Database, tmp_path: Path, free_port
         ({"sources": []}, ["A-1"], "[[sources]]", UsageError),
         ({}, ["A-1", "--from", "other"], "the settings name: pacs", UsageError),
         ({"sources": TWO}, ["A-1"], "--from NAME: old, new", UsageError),
-        ({"senders": []}, ["A-1"], 'ae_title = "ORTHANC"\naddress = "127.0.0.1"', UsageError),
+        ({"senders": []}, ["A-1"], "senders allow ORTHANC 127.0.0.1", UsageError),
         ({}, ["A-1"], "the receiver does not run", IchNodeError),
     ],
 )

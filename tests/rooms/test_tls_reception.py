@@ -246,7 +246,7 @@ def test_a_good_certificate_under_another_ae_title_is_rejected_and_listed_with_w
     assert (pretended.calling_ae_title, own.calling_ae_title) == (SCANNER, "WS7")
     assert own.certificate_sha256 == workstation.fingerprint
     words = what_lets_in(own, settings)
-    assert 'ae_title = "WS7"\naddress = "127.0.0.1"\ncertificate = "ws7.hospital.example"' in words
+    assert "ich-node senders allow WS7 127.0.0.1 --certificate ws7.hospital.example" in words
     assert workstation.fingerprint in words
 
 
@@ -289,7 +289,7 @@ def test_an_entry_with_a_certificate_lets_in_over_tls_only_and_one_without_in_cl
     advice = {one.calling_ae_title: what_lets_in(one, settings) for one in _refused(sqlite_url)}
     assert [_answer(one) for one in wrong] == ["1/1/3"] * 2
     assert f"have it call port {free_port} with TLS" in advice[SCANNER]
-    assert f'certificate = "{SCANNER_NAME}"' in advice["PLAIN"]
+    assert f"allow PLAIN 127.0.0.1 --certificate {SCANNER_NAME}" in advice["PLAIN"]
 
 
 def test_silent_and_half_handshakes_keep_nobody_out_and_are_cut_in_time(
