@@ -6,6 +6,7 @@ from reception import NODE, SCANNER, Message, associate, receiving, send_message
 from typer.testing import CliRunner
 
 from ich_node.cli.app import app
+from ich_node.core.urgency import NORMAL_S, OLD_S
 from ich_node.demo.node import write_settings
 from ich_node.store.database import Database
 from ich_node.store.studies import find_study
@@ -58,9 +59,9 @@ def test_who_was_refused_is_let_in_by_the_command_that_the_list_names_and_out_ag
     assert "refused" not in listed
     with Database(sqlite_url).transaction() as connection:
         study_uid = connection.exec_driver_sql("select study_uid from studies").scalar_one()
-        assert (
-            find_study(connection, study_uid).handicap_s == 15 * 60
-        )  # high, but of another day or low priority
+        found = find_study(connection, study_uid)
+    # high, but sent with low priority and of another day
+    assert found.handicap_s == NORMAL_S + OLD_S
 
 
 def test_what_makes_no_sense_is_refused_in_words(senders):
