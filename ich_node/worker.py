@@ -1,13 +1,10 @@
 """Claims complete studies, has them read, and records outcome, reports and outbox in one transaction."""
 
-import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import uuid4
 
 from ich_node.analysis.analyse import Analysis, analyse, give_up
 from ich_node.analysis.choose import LookAt
@@ -38,9 +35,11 @@ from ich_node.store.database import Connection, Database, await_current, install
 from ich_node.store.deliveries import add_deliveries, has_delivery_everywhere
 from ich_node.store.files import Archive
 from ich_node.store.history import append
+from ich_node.store.leases import free_leases_of_the_dead
 from ich_node.store.pulse import Pulse
 from ich_node.store.readings import add_readings, add_report, readings_of, reports_of
 from ich_node.store.studies import Study, get_study, instances_of
+from ich_node.store.writer import this_process
 from ich_node.vocabulary import Outcome, Reason
 from model.errors import BundleError
 
@@ -95,12 +94,13 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
         database=database,
         archive=Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb),
         reader=reading,
-        holder=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
+        holder=this_process().holder("work"),
         stop=stop,
         at=tell,
         look=decoding.look_at,
     )
     logger().info("worker.started")
+    free_leases_of_the_dead(database, now=_now())
     pulse.beat("starts", within_s=stage_within_s)
     with decoding, reading:
         _work(bench, pulse)

@@ -1,7 +1,5 @@
 """The delivering process: each destination has threads of its own. Uses the network and the database."""
 
-import os
-import socket
 import threading
 import warnings
 from collections.abc import Callable
@@ -20,7 +18,9 @@ from ich_node.settings.tree import Settings
 from ich_node.store.alarms import raise_alarms
 from ich_node.store.database import Database, await_current
 from ich_node.store.deliveries import end_deliveries_elsewhere
+from ich_node.store.leases import free_leases_of_the_dead
 from ich_node.store.pulse import Pulse
+from ich_node.store.writer import this_process
 from ich_node.tls import Credentials, credentials_of
 
 LOOK_EVERY_S = 0.5
@@ -53,6 +53,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         for step in _steps(destination)
     ]
     if await_current(database, stop):
+        free_leases_of_the_dead(database, now=datetime.now(UTC))
         for thread in threads:
             thread.start()
         logger().info("deliver.started", mode=settings.mode, count=len(threads))
@@ -83,7 +84,7 @@ def _sending(
         calling_ae_title=settings.receiver.ae_title,
         timeout_s=facts.timeout_s,
         credentials=credentials,
-        holder=f"{socket.gethostname()}:{os.getpid()}:{destination.name}:{step.__name__}",
+        holder=this_process().holder(f"{destination.name} {step.__name__}"),
         now=lambda: datetime.now(UTC),
         probing=probing(facts),
         confirming=confirming(facts),

@@ -1,4 +1,4 @@
-"""Who writes a file, told by its temporary name: only what the dead left behind is swept. Reads /proc."""
+"""Who writes a file or holds a lease, told by its name: what the dead left behind is free. Reads /proc."""
 
 import itertools
 import re
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Self
 
 _PROC = Path("/proc")
-_NAME = re.compile(r"\.part~([^~]*)~(\d+)~([0-9a-f-]*)~(\d+)~(\d+)~[0-9-]+$")
+_WHO = r"([^~]*)~(\d+)~([0-9a-f-]*)~(\d+)~(\d+)"
+_NAME = re.compile(rf"\.part~{_WHO}~[0-9-]+$")
+_HOLDER = re.compile(rf"{_WHO}~.*")
 _counter = itertools.count()
 
 
@@ -27,7 +29,15 @@ class Writer:
     @classmethod
     def from_name(cls, name: str) -> Self | None:
         """Read who writes the file of this name; None where it is no temporary file of ours."""
-        match = _NAME.fullmatch(name)
+        return cls._of(_NAME.fullmatch(name))
+
+    @classmethod
+    def from_holder(cls, holder: str) -> Self | None:
+        """Read who holds a lease; None where an older version wrote it."""
+        return cls._of(_HOLDER.fullmatch(holder))
+
+    @classmethod
+    def _of(cls, match: re.Match[str] | None) -> Self | None:
         if match is None:
             return None
         host, namespace, boot, pid, started = match.groups()
@@ -35,10 +45,14 @@ class Writer:
 
     def new_name(self) -> str:
         """A name for a temporary file that no other process and no other thread takes."""
-        return (
-            f".part~{self.host}~{self.namespace}~{self.boot}~{self.pid}~{self.started}"
-            f"~{threading.get_ident()}-{next(_counter)}"
-        )
+        return f".part~{self}~{threading.get_ident()}-{next(_counter)}"
+
+    def holder(self, what: str) -> str:
+        """A name under which one part of this process holds leases; no other process has or had it."""
+        return f"{self}~{what}"
+
+    def __str__(self) -> str:
+        return f"{self.host}~{self.namespace}~{self.boot}~{self.pid}~{self.started}"
 
     def is_known_to_be_dead(self) -> bool:
         """Whether it lived in this kernel, host and PID namespace and lives no more; False where unsure."""

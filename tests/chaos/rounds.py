@@ -153,7 +153,7 @@ def _stop_database(stage: Stage, uids: Sequence[str]) -> None:
 
 def _freeze_first(stage: Stage, uids: Sequence[str]) -> None:
     """Let one machine stand still while it reads a study, until all that it held has passed on."""
-    worker = f":{stage.node.pid_of('work')}:"
+    worker = f"~{stage.node.pid_of('work')}~"
 
     def _is_caught() -> bool:
         if not _reads(stage, worker, uids):

@@ -2,70 +2,21 @@
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import pytest
+from queued import NOW, add_study, queue_deliveries, queue_studies
 
 from ich_node.core.states import StudyState
 from ich_node.errors import LeaseLost
 from ich_node.store.claims import claim_study, extend_lease, finish_study, postpone_study, release_study
 from ich_node.store.database import Connection, Database
-from ich_node.store.deliveries import add_deliveries, claim_delivery, mark_sent, postpone_delivery
-from ich_node.store.readings import Report, add_report
+from ich_node.store.deliveries import claim_delivery, mark_sent, postpone_delivery
 from ich_node.store.studies import NewInstance, add_instance, get_study, mark_ready
 
-NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 CLAIMERS = 6
 Got = TypeVar("Got")
-
-
-def add_study(connection: Connection, number: int, *, instance: int = 1, handicap_s: int = 0) -> int:
-    new = NewInstance(
-        study_uid=f"1.2.{number}",
-        series_uid="1.2.3",
-        sop_instance_uid=f"1.2.{number}.{instance}",
-        sop_class_uid="1.2",
-        transfer_syntax_uid="1.2",
-        patient_id="",
-        accession_number="",
-        sha256="00",
-        bytes=1,
-        file=f"{number}/{instance}",
-        association_id=None,
-        handicap_s=handicap_s,
-    )
-    return add_instance(connection, new, in_use=True, now=NOW)
-
-
-def queue_studies(database: Database, count: int) -> None:
-    with database.transaction() as connection:
-        for number in range(count):
-            add_study(connection, number)
-        connection.exec_driver_sql(
-            "update studies set state = 'ready', "
-            "ready_at = first_instance_at, next_attempt_at = first_instance_at"
-        )
-
-
-def queue_deliveries(database: Database, count: int) -> None:
-    with database.transaction() as connection:
-        for number in range(count):
-            study_id = add_study(connection, number)
-            report_id = add_report(
-                connection,
-                Report(
-                    kind="SR",
-                    study_id=study_id,
-                    revision=1,
-                    sop_class_uid="1.2",
-                    sop_instance_uid=f"1.2.3.{number}",
-                    series_uid="1.2.3",
-                    content=b"report",
-                    created_at=NOW,
-                ),
-            )
-            add_deliveries(connection, report_id, ["pacs"], now=NOW)
 
 
 def claim_all_at_once(database: Database, claim: Callable[[Connection, str], Got | None]) -> list[Got]:

@@ -1,0 +1,52 @@
+"""What a process held that died on this machine is free at once; of others nobody knows, and they keep it."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+
+from queued import NOW, queue_deliveries, queue_studies
+
+from ich_node.store.claims import claim_study
+from ich_node.store.deliveries import claim_delivery
+from ich_node.store.leases import free_leases_of_the_dead
+from ich_node.store.studies import mark_ready
+from ich_node.store.writer import Writer, this_process
+
+LATER = NOW + timedelta(seconds=1)
+
+
+def _dead() -> Writer:
+    """A process of this machine that lives no more."""
+    program = "from ich_node.store.writer import this_process; print(this_process().holder('work'))"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    return Writer.from_holder(said.strip())
+
+
+def _claims(database, holder):
+    with database.transaction() as connection:
+        claim = claim_study(connection, holder=holder, lease_s=60, now=LATER)
+        parcel = claim_delivery(connection, "pacs", holder=holder, lease_s=60, now=LATER)
+    return claim is not None, parcel is not None
+
+
+def test_what_the_dead_held_can_be_claimed_at_once(database):
+    queue_deliveries(database, 1)
+    with database.transaction() as connection:
+        assert mark_ready(connection, 1, quiet_since=NOW, by_deadline=True, now=NOW)
+    assert _claims(database, _dead().holder("work")) == (True, True)
+    assert _claims(database, "next") == (False, False)
+
+    assert free_leases_of_the_dead(database, now=LATER) == 2
+
+    assert _claims(database, "next") == (True, True)
+
+
+def test_what_the_living_those_elsewhere_and_the_unknown_hold_is_left_to_them(database):
+    elsewhere = replace(_dead(), host="elsewhere")
+    queue_studies(database, 3)
+    for holder in (this_process().holder("work"), elsewhere.holder("work"), "elsewhere:4711:pacs"):
+        with database.transaction() as connection:
+            assert claim_study(connection, holder=holder, lease_s=60, now=LATER)
+
+    assert free_leases_of_the_dead(database, now=LATER) == 0
