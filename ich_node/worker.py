@@ -1,19 +1,22 @@
 """Claims complete studies, has them read, and records outcome, reports and outbox in one transaction."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ich_node.analysis.analyse import Analysis, analyse, give_up
-from ich_node.analysis.choose import LookAt
+from ich_node.analysis.choose import LookAt, Looked
 from ich_node.analysis.decoding import DecodingChild
 from ich_node.analysis.order import Order
 from ich_node.analysis.reader import Reader
 from ich_node.analysis.reading import ReadingChild
 from ich_node.analysis.record import reading_rows, says_the_same
 from ich_node.analysis.stopwatch import Stopwatch, nowhere
+from ich_node.core.grounds import Rules
+from ich_node.core.instances import InstanceFacts
 from ich_node.core.retry import RetryPolicy, next_attempt_at
 from ich_node.errors import Collision, DatabaseAway, LeaseLost, UsageError
 from ich_node.log import logger
@@ -45,9 +48,11 @@ from model.errors import BundleError
 
 IDLE_S = 0.25
 TROUBLE_S = 5.0
-IDLE_WITHIN_S = 120.0  # of which loading another bundle takes the most
-STAGE_WITHIN_S = 480.0
+BESIDE_CHILDREN_S = 60.0  # what a step may take that no child does
 LONGEST_RETRY_S = 600.0
+
+
+COMMIT = "commit"  # told within a transaction: on SQLite no other one may begin in this thread
 
 
 class Stopping(BaseException):
@@ -82,12 +87,18 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
         timeout_s=settings.analysis.read_timeout_s,
     )
     pulse = Pulse(database, "work")
-    # a stage ends with its decoding, or with the network's look at the thinnest slices on a slow machine
-    stage_within_s = STAGE_WITHIN_S + settings.analysis.decode_timeout_s
+    # a step ends with what its child may take, twice: after a crash, or on the CPU after a card
+    own = settings.analysis
+    within_s = BESIDE_CHILDREN_S + 2 * max(own.decode_timeout_s, own.read_timeout_s)
 
     def tell(stage: str) -> None:
-        pulse.beat(stage, within_s=stage_within_s)
+        if stage != COMMIT:
+            pulse.beat(stage, within_s=within_s)
         at(stage)
+
+    def look(members: Sequence[InstanceFacts], paths: dict[str, Path], rules: Rules, **how: bool) -> Looked:
+        pulse.beat("decode", within_s=within_s)
+        return decoding.look_at(members, paths, rules, **how)
 
     bench = Bench(
         settings=settings,
@@ -97,19 +108,19 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
         holder=this_process().holder("work"),
         stop=stop,
         at=tell,
-        look=decoding.look_at,
+        look=look,
     )
     logger().info("worker.started")
     free_leases_of_the_dead(database, now=_now())
-    pulse.beat("starts", within_s=stage_within_s)
+    pulse.beat("starts", within_s=within_s)
     with decoding, reading:
-        _work(bench, pulse)
+        _work(bench, pulse, within_s)
     pulse.end()
     database.dispose()
     logger().info("worker.stopped")
 
 
-def _work(bench: Bench, pulse: Pulse) -> None:
+def _work(bench: Bench, pulse: Pulse, within_s: float) -> None:
     stop = bench.stop
     while not stop.is_set():
         trouble = None
@@ -128,7 +139,7 @@ def _work(bench: Bench, pulse: Pulse) -> None:
         except Exception as error:  # noqa: BLE001  the loop must outlive a fault; the study's lease ends
             logger().error("work.failed", error=type(error).__name__)
             pause_s, trouble = TROUBLE_S, type(error).__name__
-        pulse.beat("waits for a study", within_s=IDLE_WITHIN_S, trouble=trouble)
+        pulse.beat("waits for a study", within_s=within_s, trouble=trouble)
         stop.wait(pause_s)
 
 
@@ -247,7 +258,7 @@ def _record(bench: Bench, claim: Claim, order: Order, analysis: Analysis) -> Non
         _tell_selection(connection, analysis, study.id, now)
         finish_study(connection, claim, outcome=analysis.outcome, reason=analysis.reason, now=now)
         _keep(bench, connection, analysis, order, now)
-        bench.at("commit")
+        bench.at(COMMIT)
     _log("study.finished", study, analysis)
 
 
@@ -261,7 +272,7 @@ def _record_early(bench: Bench, claim: Claim, order: Order, analysis: Analysis) 
             return
         conclude_early(connection, claim, outcome=analysis.outcome, reason=analysis.reason, now=now)
         _keep(bench, connection, analysis, order, now)
-        bench.at("commit")
+        bench.at(COMMIT)
     _log("study.concluded_early", study, analysis)
 
 

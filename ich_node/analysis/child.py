@@ -207,13 +207,14 @@ def _serve(pipe: Connection, make: Callable[[], Answer[Question, Reply]], data_m
                 question = pipe.recv()
             except EOFError:
                 return
-            pipe.send(_answer(answer, question, lambda name: pipe.send(_Stage(name=name))))
+            _answer(pipe, answer, question)
 
 
-def _answer(answer: Answer[Question, Reply], question: Question, tell: Tell) -> Reply | Fault:
+def _answer(pipe: Connection, answer: Answer[Question, Reply], question: Question) -> None:
+    """Send the reply, or a fault: also where memory is short for packing the reply, which happens before."""
     try:
-        return answer(question, tell)
+        pipe.send(answer(question, lambda name: pipe.send(_Stage(name=name))))
     except (BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:  # noqa: BLE001  printed by nobody: its words may name a patient
-        return Fault(kind=type(error).__name__)
+        pipe.send(Fault(kind=type(error).__name__))

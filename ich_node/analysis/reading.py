@@ -14,13 +14,13 @@ from ich_node.analysis.reader import Reader
 from ich_node.errors import AnalysisFailed
 from ich_node.log import logger
 from ich_node.store.bundles import ServingBundle
-from model.errors import BundleError, ModelError
+from model.errors import BundleError
 from model.manifest import Manifest
 from model.prediction import Prediction
 from model.volume import Volume
 
 CPU = "cpu"
-CPU_FOR_S = 600.0  # after a card failed; then it is tried again
+CPU_FOR_S, CPU_AT_MOST_S = 600.0, 6 * 3600.0  # after a card failed, twice as long each time; then it is tried
 Done = TypeVar("Done")
 Load = Callable[[str | None], Reader]
 """Called in the child with the name of a device; None takes a card where there is one."""
@@ -69,7 +69,7 @@ class ReadingChild:
         self, device: str | None, *, memory_mb: int, timeout_s: float, load: Load = load_here
     ) -> None:
         self._wanted = device
-        self._cpu_until = 0.0
+        self._cpu_until, self._cpu_for_s = 0.0, CPU_FOR_S
         self._child = Child[_Question, _Reply](
             "reading", partial(_answering, load), Bounds(answer_s=timeout_s, resident_mb=memory_mb)
         )
@@ -98,8 +98,8 @@ class ReadingChild:
     def take(self, bundle: ServingBundle) -> "ReadingChild":
         """Make this bundle ready unless it is; raises BundleError, AnalysisFailed."""
         known = self._bundle is not None and self._bundle.sha256 == bundle.sha256
-        if not (known and self._child.lives and self._asked_device == self._device):
-            self._bundle = bundle
+        if not (known and self._ready and self._child.lives and self._asked_device == self._device):
+            self._bundle, self._ready = bundle, None  # nothing is ready until it is
             self._ready = self._despite_the_card(lambda: self._load(bundle))
             logger().info("bundle.loaded", bundle=bundle.sha256[:12], device=self._ready.device_name)
         return self
@@ -109,7 +109,8 @@ class ReadingChild:
         bundle = self._bundle
         assert bundle is not None
         prediction = self._despite_the_card(lambda: self._ask(bundle, volume, at))
-        assert isinstance(prediction, Prediction)
+        if not isinstance(prediction, Prediction):  # its folder went away after it was taken
+            raise AnalysisFailed("the bundle cannot be loaded any more")
         self._ready = _Ready(manifest=self.manifest, device_name=prediction.device)
         return prediction
 
@@ -140,7 +141,8 @@ class ReadingChild:
             if self._device == CPU or (self._ready and self._ready.device_name.startswith(CPU)):
                 raise
             logger().error("device.failed", device=self._wanted or "auto", error=str(error))
-        self._cpu_until = monotonic() + CPU_FOR_S
+        self._cpu_until = monotonic() + self._cpu_for_s
+        self._cpu_for_s = min(2 * self._cpu_for_s, CPU_AT_MOST_S)
         return work()
 
 
@@ -153,7 +155,7 @@ def _answering(load: Load) -> Answer[_Question, _Reply]:
             held[question.device] = load(question.device)
         try:
             served = held[question.device].take(question.bundle)
-        except ModelError as error:
+        except BundleError as error:  # other errors are the device's: a fault
             return _Unusable(words=str(error))
         if question.volume is None:
             return _Ready(manifest=served.manifest, device_name=served.device_name)

@@ -170,3 +170,19 @@ def test_beside_a_series_that_cannot_be_decoded_another_is_read(tmp_path):
         3: (Reason.UNDECODABLE,),
     }
     assert selection.verdict == "read"
+
+
+def _forget_to_leave_room(members, paths, rules, *, trust_headers):
+    class TooMuch:
+        def __reduce__(self):
+            raise MemoryError
+
+    return Look(holds_brain=True), TooMuch()
+
+
+def test_where_memory_is_short_for_the_answer_alone_the_series_is_too_large(tmp_path):
+    members, paths = _seen(tmp_path)
+    with _child(_forget_to_leave_room) as child:
+        look, _ = child.look_at(members, paths, Rules(), trust_headers=False)
+
+    assert look.reasons == (Reason.TOO_LARGE,)

@@ -160,10 +160,26 @@ def test_what_the_cpu_cannot_do_is_our_fault_and_the_next_volume_is_read(bundle,
         assert 0 <= child.take(bundle).predict(drawn_volume(9), at=lambda _: None).score <= 1
 
 
-def test_a_bundle_that_cannot_be_loaded_is_refused_in_words(bundle, tmp_path):
-    (tmp_path / "bundle" / "manifest.json").write_text("{}")
-    with child_with() as child, pytest.raises(BundleError, match="manifest"):
+def test_a_bundle_that_cannot_be_loaded_is_refused_in_words_until_it_can(bundle, tmp_path):
+    other = tiny_bundle(tmp_path / "other", study_thresholds=ALWAYS_NEGATIVE)
+    second = replace(bundle, sha256=bundle_sha256(other), folder=other)
+    manifest = (other / "manifest.json").read_bytes()
+    (other / "manifest.json").write_text("{}")
+    with child_with() as child:
         child.take(bundle)
+        for _ in range(2):  # what was ready before does not stand in for it
+            with pytest.raises(BundleError, match="manifest"):
+                child.take(second)
+
+        (other / "manifest.json").write_bytes(manifest)
+
+        assert child.take(second).manifest.study_thresholds == ALWAYS_NEGATIVE
+        assert child.predict(drawn_volume(9), at=lambda _: None).device.startswith(CPU)
+
+
+def test_a_card_that_is_asked_for_and_is_not_there_leaves_the_cpu(bundle):
+    with child_with(device="cuda:7") as child:
+        assert child.take(bundle).device_name.startswith(CPU)
 
 
 def test_a_study_that_breaks_the_reading_process_ends_as_failed_and_the_next_is_read(tmp_path, database):
