@@ -14,6 +14,7 @@ from ich_node.log import logger
 from ich_node.settings.tree import Settings, environment_for_children
 from ich_node.store.canaries import (
     begin_canary,
+    call_off,
     end_canary,
     files_of_canary,
     flights,
@@ -32,7 +33,8 @@ _NICENESS = 19
 _POLL_S = 0.2
 _ENDS_WITHIN_S = 10.0
 
-Send = Callable[[str], bool]  # the Study Instance UID; whether the receiver took all of it
+# the Study Instance UID; whether the receiver took all of it, None where we end ourselves
+Send = Callable[[str], bool | None]
 
 
 class CanaryWatch:
@@ -59,7 +61,10 @@ class CanaryWatch:
             flying = flights(connection)
         for one in flying:
             end = verdict(
-                one.outcome, begun_at=one.begun_at, now=now, within_s=self._settings.canary.within_s
+                one.outcome,
+                begun_at=max(one.begun_at, self._running_since),  # while nothing runs none can arrive
+                now=now,
+                within_s=self._settings.canary.within_s,
             )
             if end is not None:
                 self._end(one.study_uid, end.outcome, end.trouble, now)
@@ -68,7 +73,11 @@ class CanaryWatch:
         uid = uid_from(f"canary\x1f{now.isoformat()}\x1f{os.urandom(8).hex()}")
         with self._database.transaction() as connection:
             begin_canary(connection, uid, now=now)
-        if not self._send(uid):
+        taken = self._send(uid)
+        if taken is None:
+            with self._database.transaction() as connection:
+                call_off(connection, uid)
+        elif not taken:
             self._end(uid, None, NOT_SENT, now)
 
     def _end(self, study_uid: str, outcome: str | None, trouble: str | None, now: datetime) -> None:
@@ -97,14 +106,14 @@ def remove_old_canaries(database: Database, archive: Archive, *, now: datetime) 
 def sending_child(settings_file: Path | None, stop: threading.Event) -> Send:
     """Send canaries from a process of its own: drawing one takes seconds and more memory than we have."""
 
-    def send(study_uid: str) -> bool:
+    def send(study_uid: str) -> bool | None:
         command = [sys.executable, "-m", "ich_node", "canary", study_uid]
         return _ends_well(command, environment_for_children(settings_file), stop)
 
     return send
 
 
-def _ends_well(command: Sequence[str], environment: dict[str, str], stop: threading.Event) -> bool:
+def _ends_well(command: Sequence[str], environment: dict[str, str], stop: threading.Event) -> bool | None:
     child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     own = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, child.pid, max(own, _NICENESS))
@@ -116,4 +125,5 @@ def _ends_well(command: Sequence[str], environment: dict[str, str], stop: thread
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+            return None
     return child.returncode == 0

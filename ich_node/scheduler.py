@@ -23,7 +23,7 @@ from ich_node.store.database import Database, await_current
 from ich_node.store.files import Archive
 from ich_node.store.pulse import Pulse
 from ich_node.store.tallies import carry_forward
-from ich_node.timekeeping import watch_the_clock
+from ich_node.timekeeping import WallClock, watch_the_clock
 
 DAY_S = 86_400.0
 SHORT_S, LONG_S, VERY_LONG_S, TRAINING_S = 120.0, 3600.0, 2 * DAY_S, 14 * DAY_S
@@ -48,17 +48,22 @@ def run(settings: Settings, stop: threading.Event, *, settings_file: Path | None
     scheduler = BackgroundScheduler(
         timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     )
-    for job in _jobs(database, settings, stop, settings_file):
+    clock = WallClock()
+    for job in _jobs(database, settings, clock, stop, settings_file):
         scheduler.add_job(_guarded, "interval", args=(job, pulse), seconds=job.every_s, id=job.name)
     scheduler.start()
-    watch_the_clock(database, scheduler, stop)
+    watch_the_clock(database, scheduler, clock, stop, lease_s=settings.analysis.lease_s)
     scheduler.shutdown(wait=True)
     pulse.end()
     database.dispose()
 
 
 def _jobs(
-    database: Database, settings: Settings, stop: threading.Event, settings_file: Path | None
+    database: Database,
+    settings: Settings,
+    clock: WallClock,
+    stop: threading.Event,
+    settings_file: Path | None,
 ) -> list[Job]:
     archive = Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb)
     early = EarlyWatch(database, archive, settings.rules)
@@ -67,6 +72,8 @@ def _jobs(
     canaries = CanaryWatch(database, settings, sending_child(settings_file, stop), running_since=started_at)
 
     def _complete() -> None:
+        if clock.stepped_s():
+            return  # seconds that a clock skipped are no silence; `watch_the_clock` tells the rows first
         facts = settings.completion
         close_complete_studies(database, now=_now(), quiet_s=facts.quiet_s, deadline_s=facts.deadline_s)
 
@@ -125,14 +132,16 @@ def _look_at_certificates(files: Tls) -> None:
 
 def _guarded(job: Job, pulse: Pulse) -> None:
     """Run a job; whatever goes wrong is logged by its kind, and the next turn comes."""
-    pulse.beat(job.name, loop=job.name, within_s=job.every_s + job.within_s)
+    within_s, trouble = job.every_s + job.within_s, None
+    pulse.beat(job.name, loop=job.name, within_s=within_s)
     try:
         job.work()
     except DatabaseAway as error:
         logger().error("database.away", job=job.name, error=type(error).__name__)
     except Exception as error:  # noqa: BLE001  one failing job must not silence the others
         logger().error("job.failed", job=job.name, error=type(error).__name__)
-    pulse.beat(job.name, loop=job.name, within_s=job.every_s + job.within_s)
+        trouble = f"{job.name} fails: {type(error).__name__}"
+    pulse.beat(job.name, loop=job.name, within_s=within_s, trouble=trouble)
 
 
 def _now() -> datetime:

@@ -1,4 +1,4 @@
-"""Goes on from now where the clock of this machine was set: nothing waits until it has caught up."""
+"""Goes on from now where the clock of this machine was set: nothing waits for it, nothing ends early."""
 
 import threading
 import time
@@ -9,40 +9,68 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from ich_node.core.clock import STEP_S, Look, step_s
 from ich_node.errors import Collision, DatabaseAway
 from ich_node.log import logger
-from ich_node.store.clock import newest_event_at, pull_back
+from ich_node.store.clock import go_on_from, newest_event_at
 from ich_node.store.database import Database
 
 LOOK_AT_CLOCK_S = 1
 
 
-def watch_the_clock(database: Database, scheduler: BackgroundScheduler, stop: threading.Event) -> None:
+class WallClock:
+    """The wall clock, and whether it still goes as the steady one does."""
+
+    def __init__(self) -> None:
+        self._trusted = _both_clocks()
+
+    def stepped_s(self) -> float:
+        """By how much it was set since it was last trusted, 0 where it was not."""
+        return step_s(self._trusted, _both_clocks())
+
+    def trust(self) -> None:
+        """Take it as it is from here on: whatever waits by it has been told."""
+        self._trusted = _both_clocks()
+
+
+def watch_the_clock(
+    database: Database,
+    scheduler: BackgroundScheduler,
+    clock: WallClock,
+    stop: threading.Event,
+    *,
+    lease_s: float,
+) -> None:
     """Until `stop`, notice where the clock is set; where it was set back before we came the rows show it."""
-    behind = not _go_on_from_now(database, scheduler, only_if_ahead=True)
-    before = _both_clocks()
-    while not stop.wait(LOOK_AT_CLOCK_S):
-        after = _both_clocks()
-        if stepped_s := step_s(before, after):
+    behind = True
+    while True:
+        behind = behind and not _catch_up(database, lease_s)
+        if stop.wait(LOOK_AT_CLOCK_S):
+            return
+        if stepped_s := clock.stepped_s():
             logger().warning("clock.was_set", seconds=round(stepped_s))
-            behind = True
-        before = after
-        behind = behind and not _go_on_from_now(database, scheduler)
+            for job in scheduler.get_jobs():
+                job.modify(next_run_time=_now())
+            if not _told(database, lease_s):
+                continue  # the database is away: nothing is judged by the clock before it knows
+        clock.trust()
 
 
-def _go_on_from_now(
-    database: Database, scheduler: BackgroundScheduler, *, only_if_ahead: bool = False
-) -> bool:
-    """Let nothing wait for a time that the clock had reached before it was set; False: it is away, again."""
-    for job in scheduler.get_jobs():
-        job.modify(next_run_time=_now())
+def _catch_up(database: Database, lease_s: float) -> bool:
+    """Where the rows are ahead of the clock, go on from now; False: the database is away, look again."""
+    try:
+        with database.reading() as connection:
+            newest = newest_event_at(connection)
+    except (Collision, DatabaseAway):
+        return False
+    return newest is None or newest <= _now() + timedelta(seconds=STEP_S) or _told(database, lease_s)
+
+
+def _told(database: Database, lease_s: float) -> bool:
     try:
         with database.transaction() as connection:
-            newest = newest_event_at(connection)
-            ahead = newest is not None and newest > _now() + timedelta(seconds=STEP_S)
-            count = pull_back(connection, now=_now()) if ahead or not only_if_ahead else 0
+            count = go_on_from(connection, now=_now(), lease_s=lease_s)
     except (Collision, DatabaseAway):
         return False
     if count:
-        logger().warning("clock.rows_pulled_back", count=count)
+        logger().warning("clock.rows_moved", count=count)
     return True
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ich_node.cli.context import console, given, now
+from ich_node.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -124,7 +125,11 @@ def canary(
     from ich_node.demo.canary import send_canary
     from ich_node.log import configure
     from ich_node.network import adjust_pynetdicom
+    from ich_node.store.canaries import flights
 
+    with given(context).database().reading() as connection:
+        if study_uid not in [one.study_uid for one in flights(connection)]:
+            raise UsageError("no canary of this UID is to be sent: only the scheduler sends them")
     configure("canary")
     adjust_pynetdicom()
     send_canary(given(context).settings(), study_uid, now=now())

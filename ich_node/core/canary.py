@@ -6,7 +6,10 @@ from datetime import datetime, timedelta
 from ich_node.vocabulary import Outcome
 
 AFTER_START = timedelta(minutes=1)
-ANSWERS = frozenset({Outcome.POSITIVE, Outcome.NEGATIVE, Outcome.INDETERMINATE, Outcome.DECLINED})
+# one that is declined was not read: where decoding fails for all, it fails for patients too
+ANSWERS = frozenset({Outcome.POSITIVE, Outcome.NEGATIVE, Outcome.INDETERMINATE})
+# what a canary's header says: by this it is known where no row tells (a database may be an older one)
+PATIENT_ID, STUDY_DESCRIPTION = "CANARY", "CT HEAD, SYNTHETIC CANARY"
 
 
 @dataclass(frozen=True, kw_only=True)

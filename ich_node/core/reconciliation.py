@@ -46,6 +46,7 @@ class OpenStudy:
     first_instance_at: datetime
     ready_at: datetime | None
     next_attempt_at: datetime | None
+    due_at: datetime | None  # later than it is ready where it stands back for more urgent ones
     lease_until: datetime | None
 
 
@@ -57,7 +58,8 @@ def is_stuck(study: OpenStudy, *, now: datetime, deadline_s: float) -> bool:
         return now > study.first_instance_at + timedelta(seconds=deadline_s) + SLACK
     if study.ready_at is None or study.next_attempt_at is None:
         return True  # no worker would ever take it
-    return now > max(study.ready_at, study.next_attempt_at) + READ_WITHIN
+    due_at = study.due_at or study.ready_at
+    return now > max(study.ready_at, study.next_attempt_at, due_at) + READ_WITHIN
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from ich_node.core.canary import PATIENT_ID, STUDY_DESCRIPTION
 from ich_node.demo.ct_images import Exam, Patient
 from ich_node.demo.phantom import head_phantom
 from ich_node.demo.scanner import scan, send
@@ -9,7 +10,7 @@ from ich_node.errors import DeliveryFailed
 from ich_node.settings.tree import Settings
 
 SEED = 1  # the same head each time, without a bleed
-PATIENT = Patient(name="CANARY^NO PATIENT", patient_id="CANARY", birth_date="19700101", sex="O", age="056Y")
+PATIENT = Patient(name="CANARY^NO PATIENT", patient_id=PATIENT_ID, birth_date="19700101", sex="O", age="056Y")
 _SUCCESS = 0x0000
 
 
@@ -21,7 +22,7 @@ def exam_of(study_uid: str, *, started: datetime) -> Exam:
         study_uid=study_uid,
         accession_number="CANARY",
         started=started,
-        description="CT HEAD, SYNTHETIC CANARY",
+        description=STUDY_DESCRIPTION,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from pydicom.dataset import Dataset
 
+from ich_node.core.canary import PATIENT_ID, STUDY_DESCRIPTION
 from ich_node.core.urgency import Urgency, handicap_s
 from ich_node.dicom.headers import identity, is_own, studied_at
 from ich_node.dicom.part10 import read_data_set
@@ -142,6 +143,7 @@ def describe(received: Received, header: Dataset, *, sha256: str, size: int) -> 
     with quietly():
         patient_id, accession_number = text(header, "PatientID"), text(header, "AccessionNumber")
         own = sop_class_uid in REPORT_CLASSES and is_own(header)
+        canary = patient_id == PATIENT_ID and text(header, "StudyDescription") == STUDY_DESCRIPTION
     return NewInstance(
         study_uid=study_uid,
         series_uid=series_uid,
@@ -155,6 +157,7 @@ def describe(received: Received, header: Dataset, *, sha256: str, size: int) -> 
         file=name_of(sop_instance_uid, sha256),
         association_id=received.association_id,
         own_object=own,
+        canary=canary,
     )
 
 

@@ -60,6 +60,11 @@ def end_canary(
     return connection.execute(update(canaries).where(*flying).values(values)).rowcount == 1
 
 
+def call_off(connection: Connection, study_uid: str) -> None:
+    """Forget a canary that was not sent as this node ends: it says nothing of anybody."""
+    connection.execute(delete(canaries).where(canaries.c.study_uid == study_uid))
+
+
 def newest_canary(connection: Connection, *, ended: bool = False) -> Canary | None:
     """The canary that was begun last, or the last of those that ended."""
     statement = select(*_COLUMNS).order_by(canaries.c.id.desc()).limit(1)

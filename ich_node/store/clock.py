@@ -1,8 +1,8 @@
 """Statements about time: what the server says, the newest moment written down, and a clock set back."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Column, ColumnElement, Connection, and_, func, select, update
 
 from ich_node.core.states import StudyState
 from ich_node.store.tables import (
@@ -14,24 +14,15 @@ from ich_node.store.tables import (
     studies,
     training_runs,
 )
-from ich_node.store.watch_tables import signs_of_life
 
-_WAITED_FOR = (
-    studies.c.first_instance_at,
-    studies.c.last_instance_at,
+# what was promised for a moment; one far ahead was promised by a clock that has been set back since
+_PROMISED = (
     studies.c.next_attempt_at,
-    studies.c.due_at,
-    studies.c.lease_until,
-    instances.c.received_at,
-    associations.c.seen_at,
     deliveries.c.next_attempt_at,
     deliveries.c.confirm_at,
-    deliveries.c.lease_until,
     outages.c.probe_at,
-    signs_of_life.c.seen_at,
-    signs_of_life.c.due_at,
-    training_runs.c.lease_until,
 )
+_LEASED = (studies.c.lease_until, deliveries.c.lease_until, training_runs.c.lease_until)
 
 
 def server_time(connection: Connection) -> datetime | None:
@@ -48,17 +39,45 @@ def newest_event_at(connection: Connection) -> datetime | None:
     return at
 
 
-def pull_back(connection: Connection, *, now: datetime) -> int:
-    """Bring what waits for a moment ahead of `now` to now, after a clock was set back; returns the rows.
+def go_on_from(connection: Connection, *, now: datetime, lease_s: float) -> int:
+    """Let nothing wait, and nothing end, by a clock that has been set since; returns the rows that changed.
 
-    Without it a study would count as quiet, and a report be tried again, only when the clock has caught up.
-    A lease that its holder still keeps alive may pass on for once: its token fences the old holder off.
+    A study that is being received counts as silent from now on only: its sender may be connected, and the
+    seconds that a clock skipped are no silence. Leases end after `lease_s` at most: who lives extends them.
     """
-    receiving = select(studies.c.id).where(studies.c.state == StudyState.RECEIVING)
+    changed = _arriving_now(connection, now)
+    for column in _PROMISED:
+        changed += _bring_back(connection, column, to=now, where=column > now)
+    longest = now + timedelta(seconds=lease_s)
+    for column in _LEASED:
+        changed += _bring_back(connection, column, to=longest, where=column > longest)
+    return changed + _due_again(connection, now)
+
+
+def _arriving_now(connection: Connection, now: datetime) -> int:
+    receiving = studies.c.state == StudyState.RECEIVING
+    begun = update(studies).where(receiving).values(first_instance_at=now, last_instance_at=now)
+    held = update(associations).where(associations.c.closed_at.is_(None)).values(seen_at=now)
+    theirs = instances.c.study_id.in_(select(studies.c.id).where(receiving))
+    came = and_(instances.c.received_at > now, theirs)
+    connection.execute(update(instances).where(came).values(received_at=now))
+    return connection.execute(begun).rowcount + connection.execute(held).rowcount
+
+
+def _bring_back(
+    connection: Connection, column: Column[datetime], *, to: datetime, where: ColumnElement[bool]
+) -> int:
+    return connection.execute(update(column.table).where(where).values({column: to})).rowcount
+
+
+def _due_again(connection: Connection, now: datetime) -> int:
+    """Nobody stands back for longer than an urgency asks: the order of those that wait stays."""
+    waiting = select(studies.c.id, studies.c.handicap_s).where(
+        studies.c.state != StudyState.FINISHED, studies.c.due_at > now
+    )
     changed = 0
-    for column in _WAITED_FOR:
-        ahead = column > now
-        if column.table is instances:
-            ahead = and_(ahead, instances.c.study_id.in_(receiving))
-        changed += connection.execute(update(column.table).where(ahead).values({column: now})).rowcount
+    for study_id, handicap_s in connection.execute(waiting).all():
+        latest = now + timedelta(seconds=handicap_s)
+        late = and_(studies.c.id == study_id, studies.c.due_at > latest)
+        changed += connection.execute(update(studies).where(late).values(due_at=latest)).rowcount
     return changed

@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, Table, and_, select, update
 
+from ich_node.core.states import StudyState
 from ich_node.errors import Collision, DatabaseAway
 from ich_node.log import logger
 from ich_node.store.database import Database
@@ -33,5 +34,9 @@ def _free(connection: Connection, table: Table, now: datetime) -> int:
     dead = [name for name in holders if (who := Writer.from_holder(name)) and who.is_known_to_be_dead()]
     if not dead:
         return 0
-    ended = update(table).where(held, table.c.lease_holder.in_(dead)).values(lease_until=None)
-    return connection.execute(ended).rowcount
+    theirs = and_(held, table.c.lease_holder.in_(dead))
+    if table is studies:
+        # an early reading was asked for once: it is lost with who took it
+        early = and_(theirs, studies.c.state == StudyState.RECEIVING)
+        connection.execute(update(studies).where(early).values(early_at=now))
+    return connection.execute(update(table).where(theirs).values(lease_until=None)).rowcount

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import psutil
+
 from ich_node.core.rooms import Sign
 from ich_node.errors import Collision, DatabaseAway
 from ich_node.store.database import Database
@@ -110,6 +112,8 @@ class Pulse:
         host, _, pid = sign.process.rpartition(":")
         if sign.room != self._room or host != self._host or sign.process == self._process:
             return False
+        if sign.begun_at < datetime.fromtimestamp(psutil.boot_time(), UTC):
+            return True  # another process bears its number now
         try:
             os.kill(int(pid), 0)
         except ProcessLookupError:

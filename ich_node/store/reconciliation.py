@@ -17,7 +17,7 @@ Found = tuple[Discrepancy, int]  # the second is the study's number
 
 def open_studies(connection: Connection) -> list[OpenStudy]:
     """All studies that wait for their outcome, canaries apart."""
-    names = ("state", "first_instance_at", "ready_at", "next_attempt_at", "lease_until")
+    names = ("state", "first_instance_at", "ready_at", "next_attempt_at", "due_at", "lease_until")
     statement = select(studies.c.id, *(studies.c[name] for name in names)).where(
         ~studies.c.canary, studies.c.state.in_((StudyState.RECEIVING, StudyState.READY))
     )
@@ -84,11 +84,18 @@ def keep_discrepancies(
     for kind, study_id in known - set(found):
         same = and_(discrepancies.c.kind == kind, discrepancies.c.study_id == study_id)
         connection.execute(delete(discrepancies).where(same))
-    new = sorted(set(found) - known)
+    new = [one for one in sorted(set(found) - known) if _still_holds(connection, *one)]
     for kind, study_id in new:
         connection.execute(insert(discrepancies).values(kind=kind, study_id=study_id, found_at=now))
         append(connection, study_id, "study.does_not_add_up", now=now, reason=kind)
     return new
+
+
+def _still_holds(connection: Connection, kind: Discrepancy, study_id: int) -> bool:
+    """Whether it is a finding: not where a canary was removed, or images went as they should, meanwhile."""
+    statement = select(studies.c.forgotten_at).where(studies.c.id == study_id, ~studies.c.canary)
+    study = connection.execute(statement).first()
+    return study is not None and not (kind is Discrepancy.FILE_LOST and study.forgotten_at)
 
 
 def list_discrepancies(connection: Connection, *, limit: int = 20) -> list[Found]:

@@ -54,8 +54,12 @@ def balance(connection: Connection) -> Balance:
 
 
 def oldest_waiting(connection: Connection) -> dict[StudyState, datetime]:
-    """Since when the oldest study waits in each state but the last; a state without one is left out."""
-    since = {StudyState.RECEIVING: studies.c.first_instance_at, StudyState.READY: studies.c.ready_at}
+    """Since when the oldest study waits in each state but the last; a state without one is left out.
+
+    One that stands back for more urgent ones waits from the moment at which it is due.
+    """
+    due_at = func.coalesce(studies.c.due_at, studies.c.ready_at)
+    since = {StudyState.RECEIVING: studies.c.first_instance_at, StudyState.READY: due_at}
     found = {
         state: connection.execute(select(func.min(column)).where(_REAL, studies.c.state == state)).scalar()
         for state, column in since.items()
@@ -120,7 +124,8 @@ def seconds_to_outcome(connection: Connection, *, since: datetime) -> list[float
     """Seconds from the first instance to the outcome of the studies that ended since then, newest first."""
     statement = (
         select(studies.c.first_instance_at, studies.c.finished_at)
-        .where(studies.c.finished_at >= since, _REAL)
+        .where(studies.c.finished_at >= since, _REAL, studies.c.state == StudyState.FINISHED)
+        .where(studies.c.revision == 1)  # what was read again waited for a person
         .order_by(studies.c.finished_at.desc())
         .limit(MOST_READINGS)
     )

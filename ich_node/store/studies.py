@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, literal, or_, select, update
 
 from ich_node.core.states import StudyEvent, StudyState, next_study_state
 from ich_node.core.urgency import NORMAL_S
@@ -31,6 +31,7 @@ class NewInstance:
     association_id: int | None
     handicap_s: int = NORMAL_S  # how long its study stands back, as far as this instance says
     own_object: bool = False  # says of itself that it is a report of ours
+    canary: bool = False  # says of itself that it is a canary's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +202,11 @@ def replace_instance(connection: Connection, study_id: int, new: NewInstance) ->
     connection.execute(update(studies).where(studies.c.id == study_id).values(identifiers))
 
 
+def _is_written_down(study_uid: str) -> ColumnElement[bool]:
+    """Whether a canary of this UID was sent on its way."""
+    return select(canaries.c.id).where(canaries.c.study_uid == study_uid).exists()
+
+
 def _begin_study(connection: Connection, new: NewInstance, now: datetime) -> int:
     key = connection.execute(
         insert(studies).values(
@@ -211,7 +217,7 @@ def _begin_study(connection: Connection, new: NewInstance, now: datetime) -> int
             first_instance_at=now,
             last_instance_at=now,
             handicap_s=new.handicap_s,
-            canary=select(canaries.c.id).where(canaries.c.study_uid == new.study_uid).exists(),
+            canary=or_(_is_written_down(new.study_uid), literal(new.canary)),
         )
     ).inserted_primary_key
     assert key is not None

@@ -80,7 +80,7 @@ def _certificates(settings: Settings, now: datetime) -> Iterator[Metric]:
 
 
 def _studies(connection: Connection, _settings: Settings, now: datetime) -> Iterator[Metric]:
-    ended = CounterMetricFamily(
+    ended = GaugeMetricFamily(
         "ich_node_studies",
         "studies by their outcome; one that is read again moves",
         labels=("outcome", "reason"),
@@ -146,7 +146,8 @@ def _reception(connection: Connection, _settings: Settings, _now: datetime) -> I
         refused.add_metric((status,), counted.get(status, 0))
     yield refused
     callers = standing.count_refused_callers(connection)
-    yield _counter("ich_node_refused_callers", "associations refused to unknown callers", callers)
+    # no counter: whoever is let in is taken off the list
+    yield _gauge("ich_node_refused_calls", "calls of those whom nobody knows yet", callers)
 
 
 def _delivery(connection: Connection, settings: Settings, now: datetime) -> Iterator[Metric]:
@@ -155,8 +156,10 @@ def _delivery(connection: Connection, settings: Settings, now: datetime) -> Iter
         "ich_node_deliveries", "deliveries by destination and state", labels=("destination", "state")
     )
     # the zeros too: what was never there before cannot be seen to grow
-    there = {(name, str(state)): 0 for name in names for state in DeliveryState}
-    for labels, count in (there | standing.count_deliveries(connection)).items():
+    found = standing.count_deliveries(connection)
+    seen = {*names, *(name for name, _ in found)}
+    there = {(name, str(state)): 0 for name in sorted(seen) for state in DeliveryState}
+    for labels, count in (there | found).items():
         counted.add_metric(labels, count)
     yield counted
     oldest = {one.destination: one.oldest for one in alarms.waiting(connection)}
@@ -221,7 +224,10 @@ def _life(connection: Connection, _settings: Settings, now: datetime) -> Iterato
 
 
 def _canary(connection: Connection, settings: Settings, _now: datetime) -> Iterator[Metric]:
-    yield _gauge("ich_node_canary_interval_seconds", "how often a canary is sent", settings.canary.every_s)
+    every_s = settings.canaries_every_s
+    yield _gauge("ich_node_canary_interval_seconds", "how often a canary is sent; 0: never", every_s)
+    if not every_s:
+        return
     if (at := canaries.last_success_at(connection)) is not None:
         yield _gauge(
             "ich_node_canary_last_success_timestamp_seconds", "when a canary last got through", at.timestamp()

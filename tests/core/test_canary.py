@@ -31,7 +31,7 @@ def test_a_canary_is_due_once_in_a_while(last, running_since, every_s, due):
     ("outcome", "age_s", "expected"),
     [
         ("negative", 10, Verdict(outcome="negative", trouble=None)),
-        ("declined", 10, Verdict(outcome="declined", trouble=None)),
+        ("declined", 10, Verdict(outcome="declined", trouble="ended as declined")),
         ("failed", 10, Verdict(outcome="failed", trouble="ended as failed")),
         ("ignored", 10, Verdict(outcome="ignored", trouble="ended as ignored")),
         (None, 99, None),

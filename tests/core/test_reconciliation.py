@@ -17,6 +17,7 @@ RECEIVING = OpenStudy(
     first_instance_at=NOW - timedelta(seconds=DEADLINE_S) - SLACK,
     ready_at=None,
     next_attempt_at=None,
+    due_at=None,
     lease_until=None,
 )
 READY = replace(
@@ -33,6 +34,8 @@ READY = replace(
         (replace(READY, ready_at=READY.ready_at - SECOND, next_attempt_at=READY.ready_at - SECOND), True),
         # its next attempt is due later
         (replace(READY, ready_at=READY.ready_at - SECOND), False),
+        # it stands back for more urgent ones
+        (replace(READY, ready_at=READY.ready_at - SECOND, due_at=NOW - READ_WITHIN), False),
         # no worker takes one without a time
         (replace(READY, next_attempt_at=None), True),
         (replace(READY, ready_at=None), True),

@@ -5,9 +5,10 @@ import sys
 from dataclasses import replace
 from datetime import timedelta
 
-from queued import NOW, queue_deliveries, queue_studies
+from queued import NOW, add_study, queue_deliveries, queue_studies
 
-from ich_node.store.claims import claim_study
+from ich_node.store.arrivals import ask_early
+from ich_node.store.claims import claim_early, claim_study
 from ich_node.store.deliveries import claim_delivery
 from ich_node.store.leases import free_leases_of_the_dead
 from ich_node.store.studies import mark_ready
@@ -40,6 +41,18 @@ def test_what_the_dead_held_can_be_claimed_at_once(database):
     assert free_leases_of_the_dead(database, now=LATER) == 2
 
     assert _claims(database, "next") == (True, True)
+
+
+def test_an_early_reading_that_died_with_its_worker_is_asked_for_again(database):
+    with database.transaction() as connection:
+        study_id = add_study(connection, 1)
+        assert ask_early(connection, study_id, "key", evidence=[], now=NOW)
+        assert claim_early(connection, holder=_dead().holder("work"), lease_s=60, now=LATER)
+
+    free_leases_of_the_dead(database, now=LATER)
+
+    with database.transaction() as connection:
+        assert claim_early(connection, holder="next", lease_s=60, now=LATER)
 
 
 def test_what_the_living_those_elsewhere_and_the_unknown_hold_is_left_to_them(database):

@@ -137,7 +137,7 @@ def test_what_happened_is_counted_from_the_rows(settings, database):
 
     found = _read(settings)
 
-    assert found["ich_node_studies_total", "CONTRAST", "declined"] == 1
+    assert found["ich_node_studies", "CONTRAST", "declined"] == 1
     assert found["ich_node_studies_recent", "1d", "declined"] == 1
     assert found["ich_node_studies_recent", "28d", "positive"] == 0
     assert found["ich_node_studies_in_state", "finished"] == 1
@@ -146,7 +146,7 @@ def test_what_happened_is_counted_from_the_rows(settings, database):
     assert found["ich_node_instances_received_total",] == 1
     assert found["ich_node_received_bytes_total",] == 1
     assert found["ich_node_quarantined_total", "NOT_DICOM"] == 1
-    assert found["ich_node_refused_callers_total",] == 3
+    assert found["ich_node_refused_calls",] == 3
     assert found["ich_node_refused_instances_total", "A700"] == 2
     assert found["ich_node_refused_instances_total", "A900"] == 1
     assert found["ich_node_deliveries", "pacs", "pending"] == 1
