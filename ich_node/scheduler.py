@@ -8,6 +8,7 @@ from pathlib import Path
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from ich_node.audit_channel import AuditChannel
 from ich_node.canary import CanaryWatch, remove_old_canaries, sending_child
 from ich_node.errors import DatabaseAway
 from ich_node.intake.close import close_complete_studies
@@ -104,6 +105,9 @@ def _jobs(
             within_s=TRAINING_S,
         ),
     ]
+    if settings.audit.host:
+        channel = AuditChannel(database, settings.audit, settings.tls)
+        jobs.append(Job(every_s=5, name="audit", work=lambda: channel.look(now=_now()), within_s=LONG_S))
     if settings.tls.certificate:
         _look_at_certificates(settings.tls)
         jobs.append(Job(every_s=DAY_S, name="certificates", work=lambda: _look_at_certificates(settings.tls)))

@@ -120,10 +120,11 @@ def close_association(connection: Connection, association_id: int, *, now: datet
     connection.execute(update(associations).where(associations.c.id == association_id).values(closed_at=now))
 
 
-def close_associations_of(connection: Connection, receiver: str, *, now: datetime) -> int:
-    """Close what an earlier life of this receiver left open; returns how many."""
+def close_associations_of(connection: Connection, receiver: str, *, now: datetime) -> list[int]:
+    """Close what an earlier life of this receiver left open; returns their numbers."""
     open_ones = and_(associations.c.receiver == receiver, associations.c.closed_at.is_(None))
-    return connection.execute(update(associations).where(open_ones).values(closed_at=now)).rowcount
+    closed = update(associations).where(open_ones).values(closed_at=now).returning(associations.c.id)
+    return sorted(connection.execute(closed).scalars())
 
 
 def find_instances(connection: Connection, sop_instance_uid: str) -> list[StoredInstance]:
