@@ -4,9 +4,12 @@ In order, each line at least once: what was sent counts only when the receiver h
 closing, for syslog itself answers nothing. By the number in each a receiver knows what it got twice.
 """
 
+import fcntl
 import os
 import socket
 import ssl
+import sys
+import termios
 import time
 from datetime import datetime
 
@@ -75,8 +78,7 @@ class AuditChannel:
         ):
             secured.sendall(frames)
             _require_open(secured)
-            # RFC 5425 4.4: it must answer our close_notify with its own; what came before that, it has read
-            secured.unwrap()
+            _close(secured)
 
     def _failed(self, words: str, now: datetime) -> None:
         self._failures += 1
@@ -108,6 +110,24 @@ def _require_open(secured: ssl.SSLSocket) -> None:
         return
     finally:
         secured.settimeout(TIMEOUT_S)
+
+
+def _close(secured: ssl.SSLSocket) -> None:
+    """Close, and wait until the receiver has read all that came before; raises OSError where it has not.
+
+    It must answer our close_notify with its own (RFC 5425 4.4). rsyslog just hangs up: that says the same
+    where its machine has taken all that we sent, as hanging up on what was not read is a reset.
+    """
+    try:
+        secured.unwrap()
+    except ssl.SSLEOFError:
+        if _unacknowledged_bytes(secured):
+            raise ConnectionError(_LOST) from None
+
+
+def _unacknowledged_bytes(connection: socket.socket) -> int:
+    answer = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def _words(error: OSError) -> str:
