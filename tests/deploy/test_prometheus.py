@@ -14,7 +14,8 @@ from ich_node.web.metrics import NodeMetrics
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
 RULES, CASES = FOLDER / "ich-node.rules.yml", FOLDER / "ich-node.rules.test.yml"
-AWAITED = {"ich_node_certificate_days_left"}  # there once the node speaks TLS
+# there once the node speaks TLS, and sends its audit trail over it
+AWAITED = {"ich_node_certificate_days_left", "ich_node_audit_oldest_unsent_seconds"}
 PACS = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 104}
 
 
