@@ -123,6 +123,7 @@ def watched(tmp_path_factory):
         tls_port = free_port()
         settings = {
             "completion.quiet_s": 1,
+            "senders": [{"ae_title": title, "address": "127.0.0.1"} for title in ("CT1", "OLD")],
             "receiver.tls_port": tls_port,
             **{f"tls.{name}": value for name, value in ours.settings().items()},
             "audit.host": "127.0.0.1",
@@ -245,10 +246,7 @@ def _ask_everything(node, folder):
         "doctor",
         f"explain {folder / 'dir'} --json",
         "studies quarantine",
-        "studies send-again 1",
-        "senders list",
         f"labels import {table}",
-        "retrain status",
         "audit verify",
         f"fetch {ASCII.patient_id}",
     ):

@@ -191,7 +191,7 @@ def _command(settings, *words):
 
 def test_a_command_that_changes_something_is_told_with_who_gave_it_and_how_it_ended(node):
     database, settings = node
-    put_into_outbox(database, report())
+    put_into_outbox(database)
     with database.transaction() as connection:
         connection.exec_driver_sql("update studies set state = 'finished', outcome = 'negative'")
 
@@ -240,7 +240,8 @@ def test_the_metrics_say_how_much_waits_to_be_sent_where_it_is_sent(sqlite_url, 
 
     assert "ich_node_audit_unsent 1.0\n" in told
     assert (
-        float(re.search(r"ich_node_audit_oldest_unsent_seconds (\S+)", told)[1]) < timedelta(hours=1).seconds
+        float(re.search(r"\nich_node_audit_oldest_unsent_seconds (\S+)", told)[1])
+        < timedelta(hours=1).seconds
     )
     assert "audit" not in not_told
     database.dispose()
