@@ -1,7 +1,7 @@
 """The clock of the node (APScheduler): asks what is whole and whether all adds up, forgets, retrains."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,13 +105,16 @@ def _jobs(
             within_s=TRAINING_S,
         ),
     ]
+    return [*jobs, *_jobs_over_tls(database, settings)]
+
+
+def _jobs_over_tls(database: Database, settings: Settings) -> Iterator[Job]:
     if settings.audit.host:
         channel = AuditChannel(database, settings.audit, settings.tls)
-        jobs.append(Job(every_s=5, name="audit", work=lambda: channel.look(now=_now()), within_s=LONG_S))
+        yield Job(every_s=5, name="audit", work=lambda: channel.look(now=_now()), within_s=LONG_S)
     if settings.tls.certificate:
         _look_at_certificates(settings.tls)
-        jobs.append(Job(every_s=DAY_S, name="certificates", work=lambda: _look_at_certificates(settings.tls)))
-    return jobs
+        yield Job(every_s=DAY_S, name="certificates", work=lambda: _look_at_certificates(settings.tls))
 
 
 def _look_at_certificates(files: Tls) -> None:
