@@ -116,7 +116,8 @@ def rsyslog(folder: Path, identity: Identity, port: int) -> Iterator[Path]:
         global(workDirectory="{folder}"
                defaultNetstreamDriverCAFile="{identity.authority}"
                defaultNetstreamDriverCertFile="{identity.certificate}"
-               defaultNetstreamDriverKeyFile="{identity.key}")
+               defaultNetstreamDriverKeyFile="{identity.key}"
+               maxMessageSize="64k")
         module(load="imtcp" streamDriver.name="gtls" streamDriver.mode="1"
                streamDriver.authMode="x509/certvalid")
         input(type="imtcp" address="127.0.0.1" port="{port}")
