@@ -15,6 +15,7 @@ from ich_node.intake.close import close_complete_studies
 from ich_node.intake.compare import SourceWatch
 from ich_node.intake.early import EarlyWatch
 from ich_node.intake.forget import forget_old_images
+from ich_node.intake.trail import record_what_gone_receivers_took
 from ich_node.log import logger
 from ich_node.reconcile import check_files, check_rows
 from ich_node.retraining.run import run_requested
@@ -74,6 +75,7 @@ def _jobs(
     def _forget() -> None:
         forget_old_images(database, archive, settings.storage, now=_now())
         remove_old_canaries(database, archive, now=_now())
+        record_what_gone_receivers_took(database, ours=settings.receiver.ae_title, now=_now())
 
     def _carry_forward() -> None:
         with database.transaction() as connection:

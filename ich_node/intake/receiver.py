@@ -212,8 +212,8 @@ class Reception:
             try:
                 with self._database.transaction() as connection:
                     now = datetime.now(UTC)
-                    close_association(connection, number, now=now)
-                    record_arrivals(connection, number, ours=self._ours, now=now)
+                    if close_association(connection, number, now=now):
+                        record_arrivals(connection, number, ours=self._ours, now=now)
             except (Collision, DatabaseAway):
                 return
             with self._lock:

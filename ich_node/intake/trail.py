@@ -1,11 +1,14 @@
 """Writes down in the audit trail what came over an association, and who was not let in."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ich_node.dicom.audit import Party, refused, transferred
 from ich_node.store.audit import came_over, record
-from ich_node.store.database import Connection
+from ich_node.store.database import Connection, Database
 from ich_node.store.quarantine import note_refused_caller
+from ich_node.store.studies import close_associations_unseen
+
+GONE_AFTER = timedelta(hours=1)
 
 
 def record_arrivals(connection: Connection, association_id: int, *, ours: str, now: datetime) -> None:
@@ -13,6 +16,13 @@ def record_arrivals(connection: Connection, association_id: int, *, ours: str, n
     for came in came_over(connection, association_id):
         source = Party.entity(came.calling_ae_title, came.address)
         record(connection, transferred(came.study, source=source, destination=Party.entity(ours)), now=now)
+
+
+def record_what_gone_receivers_took(database: Database, *, ours: str, now: datetime) -> None:
+    """The same for receivers that were killed and never came back: a container does under another name."""
+    with database.transaction() as connection:
+        for number in close_associations_unseen(connection, since=now - GONE_AFTER, now=now):
+            record_arrivals(connection, number, ours=ours, now=now)
 
 
 def record_refusal(

@@ -138,7 +138,7 @@ def watched(tmp_path_factory):
             studies = _send_everything(node, tls_port, folder)
             _wait_for_outcomes(node, studies)
             said = _ask_everything(node, folder)
-            eventually(lambda: len(audit.messages) == count(node.database, "audit_events"), within_s=60)
+            eventually(lambda: len(audit.messages) == count(node.database, "audit_events"), within_s=200)
         # the last messages of the processes that ended are sent at the next start
         yield Watched(node=node, audit=audit, said=said, folder=folder)
 
@@ -157,7 +157,7 @@ def _send_everything(node, tls_port, folder):
     _send_odd(node, folder)
     _call_oddly(node, tls_port)
     _kill(node, "receive")
-    eventually(lambda: listens("127.0.0.1", node.port), within_s=60)
+    eventually(lambda: listens("127.0.0.1", node.port), within_s=200)
     # the same images, under another name: a header that was mended
     mended = ASCII.on(phantom_study(31, bleed="deep", size=256))[:2]
     for image in mended:
@@ -223,9 +223,9 @@ def _kill(node, command):
 def _wait_for_outcomes(node, studies):
     where = ", ".join(f"'{uid}'" for uid in studies)
     ended = f"state = 'finished' and study_uid in ({where})"
-    eventually(lambda: count(node.database, "studies", ended) == len(studies), within_s=150)
-    eventually(lambda: count(node.database, "deliveries", "state = 'failed'") >= 1, within_s=60)
-    eventually(lambda: count(node.database, "deliveries", "state = 'sent'") >= 4, within_s=60)
+    eventually(lambda: count(node.database, "studies", ended) == len(studies), within_s=400)
+    eventually(lambda: count(node.database, "deliveries", "state = 'failed'") >= 1, within_s=200)
+    eventually(lambda: count(node.database, "deliveries", "state = 'sent'") >= 4, within_s=200)
 
 
 def _ask_everything(node, folder):

@@ -29,12 +29,12 @@ from ich_node.delivery.send import deliver_due
 from ich_node.demo.node import write_settings
 from ich_node.dicom.audit import Kind
 from ich_node.intake.forget import forget_old_images
-from ich_node.intake.trail import record_arrivals
+from ich_node.intake.trail import record_arrivals, record_what_gone_receivers_took
 from ich_node.store.audit import lines
 from ich_node.store.canaries import begin_canary
 from ich_node.store.database import Database
 from ich_node.store.pulse import Pulse
-from ich_node.store.studies import close_associations_of
+from ich_node.store.studies import close_association, close_associations_of, open_association
 from ich_node.web.metrics import NodeMetrics
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -92,16 +92,20 @@ def test_a_canary_is_nobody_of_whom_anybody_must_hear(sqlite_url, tmp_path, free
     database.dispose()
 
 
+def _leave_open(database):
+    """An association with a study of which nobody noted that it ended."""
+    put_into_outbox(database)
+    with database.transaction() as connection:
+        facts = {"receiver": "here:104", "calling_ae_title": "CT", "address": "10.1.1.1"}
+        number = open_association(connection, **facts, now=NOW)
+        connection.exec_driver_sql(f"update instances set association_id = {number}")
+    return number
+
+
 def test_what_came_over_an_association_of_a_receiver_that_was_killed_is_told_by_the_next_one(
     database: Database,
 ) -> None:
-    put_into_outbox(database)
-    with database.transaction() as connection:
-        connection.exec_driver_sql(
-            "insert into associations (id, receiver, calling_ae_title, address, opened_at) "
-            "values (5, 'here:104', 'CT', '10.1.1.1', '2026-11-24 12:00:00')"
-        )
-        connection.exec_driver_sql("update instances set association_id = 5")
+    _leave_open(database)
 
     with database.transaction() as connection:
         for number in close_associations_of(connection, "here:104", now=NOW):
@@ -110,6 +114,22 @@ def test_what_came_over_an_association_of_a_receiver_that_was_killed_is_told_by_
     (root,) = _messages(database, Kind.TRANSFERRED)
     assert _users(root) == ["CT", NODE]
     assert _ids(root) == ["1.2.3", "P-4711"]
+
+
+def test_what_a_receiver_took_that_never_came_back_is_told_once(database: Database) -> None:
+    number = _leave_open(database)
+
+    record_what_gone_receivers_took(database, ours=NODE, now=NOW + timedelta(minutes=59))
+    told_too_early = _messages(database)
+    for _ in range(2):
+        record_what_gone_receivers_took(database, ours=NODE, now=NOW + timedelta(minutes=61))
+
+    assert told_too_early == []
+    assert len(_messages(database, Kind.TRANSFERRED)) == 1
+    with database.transaction() as connection:
+        assert not close_association(connection, number, now=NOW), (
+            "the receiver that woke up has nothing to tell"
+        )
 
 
 def test_a_caller_who_is_refused_again_and_again_is_one_alert(sqlite_url, tmp_path, free_port):
