@@ -2,11 +2,19 @@
 
 import logging
 import sys
+import threading
 import warnings
 from contextlib import suppress
+from pathlib import Path
+from traceback import extract_tb
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 import structlog
 from structlog.typing import EventDict, Processor
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 ALLOWED_KEYS = frozenset(
     {
@@ -15,7 +23,7 @@ ALLOWED_KEYS = frozenset(
         "address", "outcome", "reason", "stage", "seconds", "attempt", "attempts", "device", "bundle",
         "status", "error", "count", "bytes", "state", "run", "port", "host", "pid", "exit_status",
         "next_in_s", "free_mb", "mode", "ae_title", "signal", "job",
-        "source", "heads", "certificate", "days",
+        "source", "heads", "certificate", "days", "place",
     }
 )  # fmt: skip
 
@@ -30,7 +38,32 @@ def _named(process: str) -> Processor:
 
 
 def _only_allowed_keys(_logger: object, _method: str, event: EventDict) -> EventDict:
-    return {key: value for key, value in event.items() if key in ALLOWED_KEYS}
+    return {key: _plain(value) for key, value in event.items() if key in ALLOWED_KEYS}
+
+
+def _plain(value: object) -> object:
+    """Numbers and words as they are; of anything else, an error or a part of a header, only its kind."""
+    return value if isinstance(value, str | int | float | None) else type(value).__name__
+
+
+def _say_uncaught(event: str, kind: type[BaseException], trace: TracebackType | None) -> None:
+    """Say what nobody caught by its kind and place: its words may quote a header."""
+    frames = extract_tb(trace)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    logger().critical(event, error=kind.__name__, place=place)
+
+
+def _of_process(kind: type[BaseException], _error: BaseException, trace: TracebackType | None) -> None:
+    _say_uncaught("process.failed", kind, trace)
+
+
+def _of_thread(uncaught: threading.ExceptHookArgs) -> None:
+    if uncaught.exc_type is not SystemExit:
+        _say_uncaught("thread.failed", uncaught.exc_type, uncaught.exc_traceback)
+
+
+def _of_nobody(uncaught: "UnraisableHookArgs") -> None:
+    _say_uncaught("error.ignored", uncaught.exc_type, uncaught.exc_traceback)
 
 
 class _Lines(structlog.PrintLogger):
@@ -40,11 +73,11 @@ class _Lines(structlog.PrintLogger):
         with suppress(OSError, ValueError):  # ValueError: the stream is closed
             super().msg(message)
 
-    info = warning = error = msg
+    info = warning = error = critical = msg
 
 
 def configure(process: str) -> None:
-    """Log as JSON lines, each naming this process; other libraries only from warnings on, by type alone."""
+    """Log as JSON lines, each naming this process; other libraries and uncaught errors by type alone."""
     structlog.configure(
         processors=[
             _named(process),
@@ -61,6 +94,7 @@ def configure(process: str) -> None:
     logging.getLogger().handlers[:] = [logging.NullHandler()]
     for chatty in ("pydicom", "pynetdicom", "apscheduler", "alembic"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
+    sys.excepthook, threading.excepthook, sys.unraisablehook = _of_process, _of_thread, _of_nobody
 
 
 def logger() -> structlog.stdlib.BoundLogger:

@@ -1,19 +1,21 @@
 """The clock of the node (APScheduler): asks what is whole and whether all adds up, forgets, retrains."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from ich_node.audit_channel import AuditChannel
 from ich_node.canary import CanaryWatch, remove_old_canaries, sending_child
 from ich_node.errors import DatabaseAway
 from ich_node.intake.close import close_complete_studies
 from ich_node.intake.compare import SourceWatch
 from ich_node.intake.early import EarlyWatch
 from ich_node.intake.forget import forget_old_images, make_room
+from ich_node.intake.trail import record_what_gone_receivers_took
 from ich_node.log import logger
 from ich_node.reconcile import check_files, check_rows
 from ich_node.retraining.run import run_requested
@@ -80,6 +82,7 @@ def _jobs(
     def _forget() -> None:
         forget_old_images(database, archive, settings.storage, now=_now())
         remove_old_canaries(database, archive, now=_now())
+        record_what_gone_receivers_took(database, ours=settings.receiver.ae_title, now=_now())
 
     def _carry_forward() -> None:
         with database.transaction() as connection:
@@ -118,10 +121,16 @@ def _jobs(
             within_s=TRAINING_S,
         ),
     ]
+    return [*jobs, *_jobs_over_tls(database, settings)]
+
+
+def _jobs_over_tls(database: Database, settings: Settings) -> Iterator[Job]:
+    if settings.audit.host:
+        channel = AuditChannel(database, settings.audit, settings.tls)
+        yield Job(every_s=5, name="audit", work=lambda: channel.look(now=_now()), within_s=LONG_S)
     if settings.tls.certificate:
         _look_at_certificates(settings.tls)
-        jobs.append(Job(every_s=DAY_S, name="certificates", work=lambda: _look_at_certificates(settings.tls)))
-    return jobs
+        yield Job(every_s=DAY_S, name="certificates", work=lambda: _look_at_certificates(settings.tls))
 
 
 def _look_at_certificates(files: Tls) -> None:

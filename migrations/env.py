@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import create_engine, pool
 
-from ich_node.store import tables, watch_tables  # noqa: F401  the tables of the code
+from ich_node.store import audit_tables, tables, watch_tables  # noqa: F401  the tables of the code
 from ich_node.store.columns import metadata
 
 engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "", poolclass=pool.NullPool)

@@ -5,12 +5,15 @@ import os
 import random
 import shutil
 import socket
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from leaks import MADE_UP, Search, logs_below
 from peers import Dcmtk, OrthancServer, PostgresServer, missing, orthanc_program
 
 from ich_node.dicom.uids import derive
@@ -121,3 +124,20 @@ def database(database_url: str) -> Iterator[Database]:
     opened = Database(database_url)
     yield opened
     opened.dispose()
+
+
+@pytest.fixture(autouse=True)
+def _hooks_stay() -> Iterator[None]:
+    """What `configure` of the log sets for a process of ours is none of the process of the tests."""
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
+    yield
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_patient_in_any_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After all tests: no log and no name of a file that they left names a made-up patient."""
+    yield
+    folder = tmp_path_factory.getbasetemp()
+    search = Search(MADE_UP)
+    assert [*search.in_files(logs_below(folder)), *search.in_names(folder)] == []

@@ -20,7 +20,7 @@ from typing import Generic, Self, TypeVar
 import psutil
 
 from ich_node.errors import AnalysisFailed
-from ich_node.log import logger
+from ich_node.log import configure, logger
 
 STARTS_WITHIN_S = 60.0
 ENDS_WITHIN_S = 1.0
@@ -195,6 +195,7 @@ def _serve(pipe: Connection, make: Callable[[], Answer[Question, Reply]], data_m
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # it does not outlive its parent
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    configure(multiprocessing.current_process().name)  # what libraries print may quote a header
     answer = make()
     if data_mb is not None:
         # the numerical libraries alone take 40 MB for each processor, most of it never touched

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ich_node import vocabulary
-from ich_node.cli import ask, fetch, learn, operate, senders
+from ich_node.cli import ask, audit, fetch, learn, operate, senders
 from ich_node.cli.context import Given
 from ich_node.errors import IchNodeError, SettingsError, UsageError
 from ich_node.settings.tree import FILE_VARIABLE
@@ -28,7 +28,7 @@ Exit status: 0 done, 1 failed, 2 wrong use or wrong settings, 3 nothing to read.
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for part in (operate, ask, senders, fetch, learn):
+for part in (operate, ask, senders, fetch, learn, audit):
     part.register(app)
 
 

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ich_node.cli.audit import command_event, write
 from ich_node.cli.context import console, given, now, say
 from ich_node.errors import UsageError
 from ich_node.vocabulary import Reason
@@ -120,10 +121,11 @@ def show_study(
     ] = None,
 ) -> None:
     """Show one study: what its report says, its readings, deliveries and history."""
-    from ich_node.cli.study import leave_files, lines_of, look_up
+    from ich_node.cli.study import leave_files, lines_of, look_up, note_look
 
     with given(context).database().transaction() as connection:
         told = look_up(connection, study_id)
+        note_look(connection, study_id, out)
     for line in lines_of(told):
         say(line)
     if out is not None:
@@ -141,6 +143,7 @@ def read_again(context: typer.Context, study_id: Annotated[int, typer.Argument(m
         if study.forgotten_at is not None:
             raise UsageError(f"the images of study {study_id} are gone (storage.keep_days); send them again")
         ask_again(connection, study, now=now())
+        write(connection, command_event("studies read-again", about=study.study_uid))
     console.print(f"Study {study_id} waits for a worker.")
 
 
@@ -161,6 +164,7 @@ def send_again(context: typer.Context, study_id: Annotated[int, typer.Argument(m
         if not names:
             raise UsageError(f"study {study_id} is a canary, and no destination takes those (canary = true)")
         count = queue_again(connection, study_id, destinations=names, now=now())
+        write(connection, command_event("studies send-again", about=study.study_uid))
     if count == 0:
         raise UsageError(f"nothing to send again: study {study_id} has no report")
     console.print(f"{count} {'delivery waits' if count == 1 else 'deliveries wait'} for an attempt.")

@@ -69,11 +69,29 @@ def fetch(
             credentials=credentials_of(settings.tls),
             stop=stop,
         )
+        _note_query(database, fetching, asked)
         studies, others = find_studies(fetching, asked)
         _say_found(chosen, asked, studies, others)
         whole = studies and _fetch_all(fetching, studies, settings, database)
     database.dispose()
     sys.exit((0 if whole else 1) if studies else 3)
+
+
+def _note_query(database: "Database", fetching: "Fetching", asked: str) -> None:
+    """Write into the audit trail whom we ask for what."""
+    from ich_node.cli.audit import note
+    from ich_node.dicom.audit import Party, queried
+    from ich_node.dicom.query import encoded_query, study_query
+    from ich_node.network import FIND
+    from ich_node.user import current_user
+
+    query, syntax = encoded_query(study_query(asked))
+    theirs = Party.entity(fetching.source.ae_title, fetching.source.host)
+    ours, who = Party.entity(fetching.receiver.ae_title), current_user()
+    note(
+        database,
+        queried(query, sop_class_uid=FIND, transfer_syntax_uid=syntax, who=who, ours=ours, theirs=theirs),
+    )
 
 
 def _choose(sources: tuple[Source, ...], name: str | None) -> Source:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from ich_node.cli.audit import audited, note
 from ich_node.cli.context import console, given, now
 from ich_node.vocabulary import DISCLAIMER
 
@@ -43,7 +44,9 @@ def import_labels(
     """
     from ich_node.retraining.labels import import_labels as read
 
-    result = read(given(context).database(), file, now=now())
+    database = given(context).database()
+    with audited(database, "labels import"):
+        result = read(database, file, now=now())
     console.print(f"{result.added} labels are new, {result.unchanged} were known.")
     for bad in result.problems:
         console.print(f"line {bad.line}: {bad.problem}", markup=False, highlight=False)
@@ -53,9 +56,13 @@ def import_labels(
 @labels.command("export")
 def export_labels(context: typer.Context) -> None:
     """Print every label as a table that can be imported again."""
+    from ich_node.dicom.audit import exported
     from ich_node.retraining.labels import export_labels as write
+    from ich_node.user import current_user
 
-    write(given(context).database(), sys.stdout)
+    database = given(context).database()
+    note(database, exported(None, who=current_user(), what="labels export"))
+    write(database, sys.stdout)
 
 
 @retrain.command("start")
@@ -63,7 +70,9 @@ def start(context: typer.Context) -> None:
     """Ask for a retraining on what is labelled; `ich-node schedule` does it, `watch` shows it."""
     from ich_node.retraining.run import start as request
 
-    run = request(given(context).database(), given(context).settings(), now=now())
+    database = given(context).database()
+    with audited(database, "retrain start"):
+        run = request(database, given(context).settings(), now=now())
     console.print(f"Retraining {run.id} {run.message}. `ich-node retrain watch` shows how far it is.")
 
 
@@ -102,7 +111,10 @@ def cancel(context: typer.Context) -> None:
     """End the retraining that runs or waits."""
     from ich_node.retraining.run import cancel as end
 
-    console.print(f"Retraining {end(given(context).database(), now=now()).id} is cancelled.")
+    database = given(context).database()
+    with audited(database, "retrain cancel"):
+        run = end(database, now=now())
+    console.print(f"Retraining {run.id} is cancelled.")
 
 
 @retrain.command("resume")
@@ -110,7 +122,9 @@ def resume(context: typer.Context) -> None:
     """Let the last retraining go on where it stopped."""
     from ich_node.retraining.run import resume as again
 
-    run = again(given(context).database())
+    database = given(context).database()
+    with audited(database, "retrain resume"):
+        run = again(database)
     console.print(f"Retraining {run.id} {run.message}.")
 
 
@@ -147,10 +161,12 @@ def promote(context: typer.Context, name: Name) -> None:
     from ich_node.retraining.registry import promote as let_serve
 
     minimum = given(context).settings().gate.minimum_patients
-    bundle = let_serve(given(context).database(), name, minimum_patients=minimum, now=now())
+    database = given(context).database()
+    with audited(database, "bundles promote", about=name, configures=True):
+        bundle = let_serve(database, name, minimum_patients=minimum, now=now())
     console.print(f"{bundle.name} ({bundle.sha256[:12]}) reads from the next study on.")
-    for note in bundle.notes:
-        console.print(note)
+    for words in bundle.notes:
+        console.print(words)
 
 
 @bundles.command("rollback")
@@ -158,7 +174,9 @@ def rollback(context: typer.Context) -> None:
     """Let the network read again that served before; one command, no gate, from the next study on."""
     from ich_node.retraining.registry import rollback as go_back
 
-    bundle = go_back(given(context).database(), now=now())
+    database = given(context).database()
+    with audited(database, "bundles rollback", configures=True):
+        bundle = go_back(database, now=now())
     console.print(f"{bundle.name} ({bundle.sha256[:12]}) reads from the next study on.")
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from ich_node.cli.audit import command_event, write
 from ich_node.cli.context import given, now, say
 from ich_node.core.urgency import Urgency
 from ich_node.errors import UsageError
@@ -74,6 +75,7 @@ def allow(
     _require_a_port(sender, given(context).settings())
     with given(context).database().transaction() as connection:
         allow_sender(connection, sender, now=now())
+        write(connection, command_event("senders allow", about=way_in(sender), configures=True))
     say(f"may send: {way_in(sender)}")
 
 
@@ -84,6 +86,9 @@ def remove(context: typer.Context, ae_title: AETitle, address: Address) -> None:
 
     with given(context).database().transaction() as connection:
         found = remove_sender(connection, ae_title=ae_title, address=address)
+        if found:
+            who = f"{ae_title} from {address}"
+            write(connection, command_event("senders remove", about=who, configures=True))
     if not found:
         raise UsageError(
             f"{ae_title} at {address} was not let in by `ich-node senders allow`; those of the settings are "

@@ -8,15 +8,19 @@ from typing import Any
 
 from pydicom import dcmread
 
+from ich_node.cli.audit import write
 from ich_node.core.states import DeliveryState
+from ich_node.dicom.audit import accessed, exported
 from ich_node.dicom.report_facts import read_back
 from ich_node.dicom.report_files import files_of
 from ich_node.errors import UsageError
+from ich_node.store.audit import facts_of
 from ich_node.store.database import Connection
 from ich_node.store.deliveries import Delivery, deliveries_of
 from ich_node.store.history import HistoryLine, history_of
 from ich_node.store.readings import Reading, Report, readings_of, reports_of
 from ich_node.store.studies import Study, get_study
+from ich_node.user import current_user
 from ich_node.vocabulary import DISCLAIMER
 
 
@@ -126,3 +130,12 @@ def leave_files(told: Told, folder: Path) -> list[str]:
 
 def _words(*words: str | None) -> str:
     return " ".join(word for word in words if word)
+
+
+def note_look(connection: Connection, study_id: int, out: Path | None) -> None:
+    """Write into the audit trail that a person looked at a study, or took its report out into files."""
+    study = facts_of(connection, study_id)
+    if study is not None:
+        who = current_user()
+        taken_to = "" if out is None else out.resolve().as_uri()
+        write(connection, exported(study, who=who, what=taken_to) if out else accessed(study, who=who))

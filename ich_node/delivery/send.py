@@ -17,6 +17,7 @@ from pynetdicom.presentation import PresentationContext
 from ich_node.core.retry import next_attempt_at
 from ich_node.delivery.images import IMAGES_AWAITED, waits_for_images
 from ich_node.delivery.reach import Sending, may_call, reached
+from ich_node.delivery.trail import record_delivery
 from ich_node.dicom.ladder import in_class, rungs
 from ich_node.dicom.part10 import split
 from ich_node.errors import (
@@ -193,6 +194,7 @@ def _note_sent(parcel: Parcel, sent_as: tuple[str, str] | None, database: Databa
     try:
         with database.transaction() as connection:
             mark_sent(connection, parcel, confirm_at=first_look, confirm_by=by, sent_as=sent_as, now=now)
+            record_delivery(connection, parcel, sending, now=now)
     except LeaseLost:  # sent all the same; whoever holds it now sends the same bytes again
         logger().warning("delivery.lease_lost", delivery=parcel.delivery_id)
         return False
@@ -242,6 +244,7 @@ def _note_failure(parcel: Parcel, error: Exception, database: Database, sending:
         with database.transaction() as connection:
             if until is None:
                 give_up_delivery(connection, parcel, error=words, now=now)
+                record_delivery(connection, parcel, sending, now=now, failed=words)
                 log.error("delivery.given_up")
             else:
                 postpone_delivery(connection, parcel, error=words, until=until)

@@ -3,7 +3,11 @@
 No patient's attribute is asked for, so that none is answered.
 """
 
+from io import BytesIO
+
 from pydicom.dataset import Dataset
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import ExplicitVRLittleEndian
 
 from ich_node.core.retrieval import SeriesThere, StudyThere, SubOperations
 from ich_node.dicom.values import quietly, text, texts, whole
@@ -54,6 +58,14 @@ def _identifier(level: str, **keys: str | None) -> Dataset:
         for keyword, value in keys.items():
             setattr(identifier, keyword, value)
     return identifier
+
+
+def encoded_query(identifier: Dataset) -> tuple[bytes, str]:
+    """An identifier as bytes, and the transfer syntax that it is encoded in."""
+    buffer = BytesIO()
+    with quietly():
+        dcmwrite(buffer, identifier, implicit_vr=False, little_endian=True)
+    return buffer.getvalue(), str(ExplicitVRLittleEndian)
 
 
 def study_there(answer: Dataset) -> StudyThere:

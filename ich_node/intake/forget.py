@@ -3,8 +3,10 @@
 from datetime import datetime, timedelta
 
 from ich_node.core.retention import to_forget
+from ich_node.dicom.audit import deleted
 from ich_node.log import logger
 from ich_node.settings.sections import Storage
+from ich_node.store.audit import facts_of, record
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
 from ich_node.store.images import files_of, kept_studies, mark_forgotten
@@ -50,6 +52,12 @@ def _forget(database: Database, archive: Archive, storage: Storage, *, near: boo
                 continue
             # while the row is locked: a resend that comes now writes its file after us, not before
             archive.delete(files_of(connection, study_id))
+            if (study := facts_of(connection, study_id)) is not None:
+                record(
+                    connection,
+                    deleted(study, why="its time is over, or the disk is near its reserve"),
+                    now=now,
+                )
         gone += 1
     if gone:
         logger().info("study.forgotten", count=gone, free_mb=archive.free_mb())

@@ -27,6 +27,7 @@ from ich_node.intake.adopt import reconcile
 from ich_node.intake.listener import BoundedSocket, Limits, Listener, Places, Transport
 from ich_node.intake.messages import OnDisk, StreamedMessages
 from ich_node.intake.secured import SecuredSocket
+from ich_node.intake.trail import record_arrivals, record_refusal
 from ich_node.log import logger
 from ich_node.network import SUCCESS, adjust_pynetdicom, application_entity, entries_of, is_known
 from ich_node.settings.sections import Sender
@@ -36,7 +37,6 @@ from ich_node.store.database import LOOK_AGAIN_S, SAY_EVERY, Database, require_c
 from ich_node.store.files import Archive
 from ich_node.store.incoming import Incoming
 from ich_node.store.pulse import Pulse
-from ich_node.store.quarantine import note_refused_caller
 from ich_node.store.refusals import note_refusal
 from ich_node.store.senders import list_allowed
 from ich_node.store.studies import (
@@ -60,7 +60,7 @@ class Reception:
     """What the handlers of all associations share."""
 
     def __init__(self, settings: Settings, database: Database, archive: Archive) -> None:
-        self._settings = settings
+        self._settings, self._ours = settings, settings.receiver.ae_title
         self._database = database
         self._archive = archive
         # of the host and port: what an earlier life of this receiver left open is closed by the next one
@@ -118,7 +118,7 @@ class Reception:
     def _list_refused(self, *, address: str, **facts: str) -> None:
         try:
             with self._database.transaction() as connection:
-                note_refused_caller(connection, address=address, now=datetime.now(UTC), **facts)
+                record_refusal(connection, ours=self._ours, address=address, now=datetime.now(UTC), **facts)
         except (Collision, DatabaseAway):
             logger().warning("caller.not_listed", address=address)
 
@@ -226,8 +226,11 @@ class Reception:
     def _forget_earlier_life(self) -> None:
         """Close the associations that a killed receiver at this place left open."""
         with self._database.transaction() as connection:
-            if count := close_associations_of(connection, self._name, now=datetime.now(UTC)):
-                logger().warning("associations.closed_late", count=count)
+            now = datetime.now(UTC)
+            if late := close_associations_of(connection, self._name, now=now):
+                logger().warning("associations.closed_late", count=len(late))
+            for number in late:
+                record_arrivals(connection, number, ours=self._ours, now=now)
 
     def close_ended(self) -> None:
         """Close the rows of associations that ended, however they ended; tries again after an error."""
@@ -236,7 +239,9 @@ class Reception:
         for association, number in ended:
             try:
                 with self._database.transaction() as connection:
-                    close_association(connection, number, now=datetime.now(UTC))
+                    now = datetime.now(UTC)
+                    if close_association(connection, number, now=now):
+                        record_arrivals(connection, number, ours=self._ours, now=now)
             except (Collision, DatabaseAway):
                 return
             with self._lock:

@@ -7,7 +7,6 @@ import argparse
 import csv
 import json
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from ich_node.dicom.headers import instance_facts
 from ich_node.dicom.part10 import PARSE_ERRORS
 from ich_node.dicom.volume import AssembledSeries, assemble_stack
 from ich_node.errors import CannotJudge, UnreadableInstance
+from ich_node.log import configure
 from ich_node.retraining.snapshot import LabelledStudy
 
 COLUMNS = ("path", "subject", "hemorrhage", "location", "other_finding", "split")
@@ -132,7 +132,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=Path, required=True, help="folder of the received images")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     chosen = parser.parse_args(arguments)
-    warnings.simplefilter("ignore")  # they may quote a header: no identity in the log
     studies = [LabelledStudy.from_json(kept) for kept in json.loads(chosen.plan.read_text(encoding="utf-8"))]
     chosen.out.mkdir(parents=True, exist_ok=True)
     prepared = sum(write_pictures(studies, chosen.images, chosen.out))
@@ -141,4 +140,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    configure("pictures")  # warnings and errors may quote a header: no identity in the log
     raise SystemExit(main())

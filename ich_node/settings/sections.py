@@ -318,6 +318,19 @@ class Canary(Section):
     )
 
 
+class Audit(Section):
+    host: str = Field(
+        "",
+        description="where the audit trail (PS3.15 A.5) is sent to, syslog over TLS with our certificate of "
+        "[tls]; it carries Patient IDs. Empty: it is kept here alone",
+    )
+    port: Port = Field(6514, description="its TCP port")
+    tls_name: str = Field("", description="name that its certificate must be for, where that is not host")
+    alarm_after_s: Seconds = Field(
+        900, description="seconds after which audit messages that it does not have are alarmed about"
+    )
+
+
 class Web(Section):
     host: str = Field("127.0.0.1", description="address on which /metrics and /health are served")
     port: Port = Field(8080, description="TCP port of /metrics and /health")

@@ -21,6 +21,7 @@ from ich_node.core.site_rules import SeriesRule
 from ich_node.errors import SettingsError
 from ich_node.settings.sections import (
     Analysis,
+    Audit,
     Canary,
     Completion,
     Database,
@@ -81,6 +82,7 @@ class Settings(BaseSettings):
     retraining: Retraining = Retraining()
     gate: Gate = Gate()
     canary: Canary = Canary()
+    audit: Audit = Audit()
     web: Web = Web()
 
     @model_validator(mode="after")
@@ -103,6 +105,7 @@ class Settings(BaseSettings):
             (port and port == tls_port, f"receiver: port and tls_port are both {port}"),
             (tls_port and no_files, "receiver.tls_port needs [tls]: certificate, key and authorities"),
             (secured and no_files, f"tls = true of {secured} needs [tls]: certificate, key and authorities"),
+            (self.audit.host and no_files, "audit.host needs [tls]: certificate, key and authorities"),
             (certified and not tls_port, f"senders: {certified} must call with TLS; set receiver.tls_port"),
             (
                 plain and not port,

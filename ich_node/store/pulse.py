@@ -10,9 +10,12 @@ from datetime import UTC, datetime, timedelta
 import psutil
 
 from ich_node.core.rooms import Sign
+from ich_node.dicom.audit import activity
 from ich_node.errors import Collision, DatabaseAway
-from ich_node.store.database import Database
+from ich_node.store.audit import record
+from ich_node.store.database import Connection, Database
 from ich_node.store.rooms import end_signs, forget_signs, give_sign, list_signs
+from ich_node.user import current_user
 
 EVERY_S = 10.0
 AGAIN_S = 2.0  # after a failure: a receiver ticks ten times a second, and a dead host costs seconds
@@ -32,7 +35,7 @@ class Pulse:
     """Of all loops of a process; any may write, and what is written is about the one that is due first.
 
     So a loop that hangs is seen although the others go on. No thread of its own: that would say that all is
-    well whatever the others do.
+    well whatever the others do. The first sign and the end stand in the audit trail.
     """
 
     def __init__(self, database: Database, room: str) -> None:
@@ -44,6 +47,7 @@ class Pulse:
         self._loops: dict[str, _Beat] = {}
         self._written_at = self._failed_at = float("-inf")
         self._written: _Beat | None = None
+        self._audited = False
 
     def beat(
         self, doing: str, *, loop: str = "main", within_s: float = WITHIN_S, trouble: str | None = None
@@ -78,6 +82,8 @@ class Pulse:
         try:
             with self._database.transaction() as connection:
                 end_signs(connection, self._room, self._process)
+                if self._audited:
+                    self._audit(connection, starts=False)
         except (Collision, DatabaseAway):
             return  # it will count as silent until another one begins here
 
@@ -97,15 +103,24 @@ class Pulse:
 
     def _write(self, beat: _Beat) -> None:
         sign = Sign(room=self._room, process=self._process, begun_at=self._begun_at, **vars(beat))
+        with self._lock:
+            starts, self._audited = not self._audited, True
         try:
             with self._database.transaction() as connection:
                 give_sign(connection, sign)
                 forget_signs(connection, now=sign.seen_at)
                 gone = [one.process for one in list_signs(connection) if self._is_gone(one)]
                 end_signs(connection, self._room, *gone)
+                if starts:
+                    self._audit(connection, starts=True)
         except (Collision, DatabaseAway):
             with self._lock:
                 self._written, self._failed_at = None, time.monotonic()
+                self._audited = self._audited and not starts
+
+    def _audit(self, connection: Connection, *, starts: bool) -> None:
+        event = activity(f"{self._room} {self._process}", starts=starts, launcher=current_user())
+        record(connection, event, now=datetime.now(UTC))
 
     def _is_gone(self, sign: Sign) -> bool:
         """Whether it is of an earlier life of this room on this machine, of which only the row is left."""

@@ -1,7 +1,7 @@
 """Statements about what was refused: bytes that belong to no study, and callers that nobody knows."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
@@ -10,6 +10,7 @@ from ich_node.store.tables import quarantine, refused_callers
 # a hostile caller invents titles without end; what an administrator has to look at has one
 MOST_REFUSED_CALLERS = 1000
 LONGEST_NAME = 255
+NEWS_AGAIN_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +76,11 @@ def note_refused_caller(
     trouble: str = "",
     certificate_name: str = "",
     certificate_sha256: str = "",
-) -> None:
-    """Count a rejected association for the administrator, who may let the caller in; the last one's facts."""
+) -> bool:
+    """Count a rejected association for the administrator, who may let the caller in; the last one's facts.
+
+    Returns whether it is news: the first of this caller, or the first for an hour.
+    """
     same = and_(
         refused_callers.c.calling_ae_title == calling_ae_title,
         refused_callers.c.called_ae_title == called_ae_title,
@@ -88,9 +92,10 @@ def note_refused_caller(
         "certificate_name": certificate_name[:LONGEST_NAME],
         "certificate_sha256": certificate_sha256,
     }
+    before = connection.execute(select(refused_callers.c.last_at).where(same)).scalar()
     counted = update(refused_callers).where(same).values(count=refused_callers.c.count + 1, **last)
     if connection.execute(counted).rowcount:
-        return
+        return before is None or now - before >= NEWS_AGAIN_AFTER
     listed = connection.execute(select(func.count()).select_from(refused_callers)).scalar_one()
     if listed < MOST_REFUSED_CALLERS:
         connection.execute(
@@ -101,6 +106,7 @@ def note_refused_caller(
                 **last,
             )
         )
+    return listed < MOST_REFUSED_CALLERS
 
 
 def list_refused_callers(connection: Connection) -> list[RefusedCaller]:

@@ -15,7 +15,17 @@ from ich_node.core.rooms import judge
 from ich_node.core.states import DeliveryState, StudyState
 from ich_node.errors import Collision, DatabaseAway, UsageError
 from ich_node.settings.tree import Settings
-from ich_node.store import alarms, canaries, outages, reconciliation, refusals, rooms, standing, tallies
+from ich_node.store import (
+    alarms,
+    audit,
+    canaries,
+    outages,
+    reconciliation,
+    refusals,
+    rooms,
+    standing,
+    tallies,
+)
 from ich_node.store.database import Connection, Database
 from ich_node.store.files import Archive
 from ich_node.vocabulary import Outcome, Reason
@@ -238,7 +248,19 @@ def _canary(connection: Connection, settings: Settings, _now: datetime) -> Itera
         )
 
 
-_PARTS: tuple[Part, ...] = (_life, _studies, _books, _reception, _delivery, _times, _canary)
+def _audit(connection: Connection, settings: Settings, now: datetime) -> Iterator[Metric]:
+    if not settings.audit.host:
+        return
+    yield _gauge(
+        "ich_node_audit_unsent",
+        "audit messages that their receiver does not have yet",
+        audit.count_unsent(connection),
+    )
+    oldest = audit.oldest_unsent_at(connection)
+    yield _gauge("ich_node_audit_oldest_unsent_seconds", "age of the oldest of them", _age(oldest, now))
+
+
+_PARTS: tuple[Part, ...] = (_life, _studies, _books, _reception, _delivery, _times, _canary, _audit)
 
 
 def _gauge(name: str, words: str, value: float) -> Metric:

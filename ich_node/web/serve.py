@@ -1,17 +1,22 @@
 """The web process: /metrics for Prometheus and /health for who keeps watch. Uses HTTP and the database."""
 
+import os
 import threading
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from ich_node.errors import UsageError
+from ich_node.dicom.audit import activity
+from ich_node.errors import Collision, DatabaseAway, UsageError
 from ich_node.log import logger
 from ich_node.settings.tree import Settings
+from ich_node.store.audit import record
 from ich_node.store.database import Database, await_current
+from ich_node.user import current_user
 from ich_node.web.health import health
 from ich_node.web.metrics import NodeMetrics
 
@@ -60,6 +65,16 @@ def application(database: Database, settings: Settings) -> WSGIApplication:
     return answer
 
 
+def _audit(database: Database, *, starts: bool) -> None:
+    """Write into the audit trail that this process starts or stops; it gives no signs of life that would."""
+    try:
+        with database.transaction() as connection:
+            event = activity(f"web {os.getpid()}", starts=starts, launcher=current_user())
+            record(connection, event, now=datetime.now(UTC))
+    except (Collision, DatabaseAway) as error:
+        logger().error("audit.not_written", error=str(error))
+
+
 def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] | None = None) -> None:
     """Serve until `stop` is set; `ready` gets the port.
 
@@ -80,7 +95,9 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
         ready(server.server_port)
     try:
         if await_current(database, stop):
+            _audit(database, starts=True)
             stop.wait()
+            _audit(database, starts=False)
     finally:
         server.shutdown()
         server.server_close()

@@ -59,7 +59,9 @@ def test_who_was_refused_is_let_in_by_the_command_that_the_list_names_and_out_ag
     assert "refused" not in listed
     with Database(sqlite_url).transaction() as connection:
         study_uid = connection.exec_driver_sql("select study_uid from studies").scalar_one()
+        trail = connection.exec_driver_sql("select message from audit_events").scalars().all()
         found = find_study(connection, study_uid)
+    assert [sum(f"senders {verb}" in line for line in trail) for verb in ("allow", "remove")] == [1, 1]
     # high, but sent with low priority and of another day
     assert found.handicap_s == NORMAL_S + OLD_S
 

@@ -57,6 +57,7 @@ def test_each_metric_that_a_rule_names_is_exported(sqlite_url, tmp_path):
 
     # these need something to have happened, or to be set
     happened = {
+        "ich_node_audit_oldest_unsent_seconds",
         "ich_node_certificate_days_left",
         "ich_node_last_instance_timestamp_seconds",
         "ich_node_canary_failed",

@@ -13,7 +13,7 @@ from peers import PostgresServer
 
 from ich_node.errors import Collision, DatabaseAway, SettingsError, UsageError
 from ich_node.settings.tree import load
-from ich_node.store import tables, watch_tables  # noqa: F401
+from ich_node.store import audit_tables, tables, watch_tables  # noqa: F401
 from ich_node.store.database import Database, await_current, installation_uid, require_current
 from ich_node.store.deliveries import claim_delivery, deliveries_of
 from ich_node.store.history import append, history_of
