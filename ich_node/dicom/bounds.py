@@ -39,17 +39,19 @@ class BoundedFile:
     def __init__(self, file: BinaryIO, *, begin: int = 0, inflated: int = 0, spare: int = 0) -> None:
         self._file, self._inflated, self._most = file, inflated, MOST_ELEMENTS + spare
         self._size = file.seek(0, SEEK_END)
-        file.seek(begin)
+        # asked for with each element, and of an open file it is a call of the system
+        self._at = file.seek(begin)
         self._elements = 0
         self._start = b""
 
     def tell(self) -> int:
         """Where the next read begins."""
-        return self._file.tell()
+        return self._at
 
     def seek(self, offset: int, whence: int = SEEK_SET) -> int:
         """Go elsewhere; past the end is allowed."""
-        return self._file.seek(offset, whence)
+        self._at = self._file.seek(offset, whence)
+        return self._at
 
     def read(self, size: int = -1) -> bytes:
         """Read so many bytes, fewer at the end; raises OutOfBounds, and zlib.error where it is deflated."""
@@ -58,8 +60,9 @@ class BoundedFile:
         if size > LONGEST_VALUE:
             if self._start[:4] in _CHARSET:
                 raise OutOfBounds("an endless character set")
-            size = max(0, min(size, self._size - self._file.tell()))
+            size = max(0, min(size, self._size - self._at))
         content = self._file.read(size)
+        self._at += len(content)
         if size == _ELEMENT_START:
             self._count(content)
         return content
@@ -79,14 +82,16 @@ class BoundedFile:
 
     def _deflated(self) -> bytes:
         """Return the rest as it is, once it is known what pydicom will make of it."""
-        begin, inflater, inflated = self._file.tell(), zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
+        begin, inflater, inflated = self._at, zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
         while packed := inflater.unconsumed_tail or self._file.read(_PIECE):
             inflated += inflater.decompress(packed, _PIECE)
             if len(inflated) > self._inflated:
                 raise OutOfBounds("deflated, and inflates too far")
         read_dataset(cast("BinaryIO", BoundedFile(BytesIO(inflated))), False, True)
         self._file.seek(begin)
-        return self._file.read()
+        content = self._file.read()
+        self._at += len(content)
+        return content
 
 
 def is_endless(element: RawDataElement) -> bool:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import date, timedelta, timezone
 from typing import cast
 
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
@@ -16,6 +17,17 @@ from pydicom.errors import BytesLengthException
 from ich_node.dicom.bounds import is_endless, open_sequence
 
 _SEQUENCE_VRS = (None, "SQ")  # none in Implicit VR
+
+# one value of ASCII letters: no backslash parts it, no escape changes its letters
+_PLAIN_VRS = ("LO", "SH")
+_ASCII_AND_MORE = (
+    "iso8859",
+    ["iso8859"],
+    ["latin_1"],
+    ["UTF8"],
+)  # pydicom's for none, ISO_IR 100, ISO_IR 192
+_PLAIN = re.compile(rb"[ -\[\]-~]*\0?")
+_LONGEST_PLAIN = 64
 
 # half a character: pydicom decodes by whatever codec of Python's a header names, and some let these through
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -75,6 +87,8 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
 
     Whatever comes back can be written as UTF-8.
     """
+    if (plain := _plain_text(dataset, keyword)) is not None:
+        return (plain,)
     value = _value(dataset, keyword)
     if value is None:
         return ()
@@ -84,6 +98,20 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     except ODD_VALUE:
         return ()
     return tuple(_SURROGATE.sub("\ufffd", one) for one in found)
+
+
+def _plain_text(dataset: Dataset, keyword: str) -> str | None:
+    """Read one value of letters that need no decoding; None where it is anything else.
+
+    Most are like that, and pydicom takes ten times as long to convert and check them.
+    """
+    raw = _undecoded(dataset, keyword) if keyword in dataset else None
+    if raw is None or not raw.value or len(raw.value) > _LONGEST_PLAIN:
+        return None
+    vr = raw.VR or dictionary_VR(raw.tag)
+    # a UID has no character set; of the others it may be whatever codec of Python's a header names
+    plain = vr == "UI" or (vr in _PLAIN_VRS and dataset.original_character_set in _ASCII_AND_MORE)
+    return raw.value.decode("ascii").strip(" \0") if plain and _PLAIN.fullmatch(raw.value) else None
 
 
 def text(dataset: Dataset, keyword: str) -> str:

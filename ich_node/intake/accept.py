@@ -27,6 +27,7 @@ from ich_node.store.quarantine import Quarantined, add_quarantined
 from ich_node.store.studies import (
     NewInstance,
     StoredInstance,
+    add_another,
     add_instance,
     add_other_syntax,
     find_instances,
@@ -187,6 +188,8 @@ def _despite_collisions(write: Callable[[], Written]) -> Written:
 def _add_row(
     connection: Connection, new: NewInstance, archive: Archive, now: datetime
 ) -> tuple[int, Standing]:
+    if (study_id := add_another(connection, new, now=now)) is not None:
+        return study_id, Standing.NEW
     stored = find_instances(connection, new.sop_instance_uid)
     standing = standing_of(new, stored, archive)
     study_id = _write(connection, new, stored, standing, now)

@@ -4,7 +4,9 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import PurePath
 
 from ich_node.dicom.part10 import read_data_set, split
 from ich_node.errors import UnreadableInstance
@@ -88,8 +90,10 @@ def _adopt(name: str, database: Database, archive: Archive, now: datetime) -> bo
     except (UnreadableInstance, OSError) as error:  # one bad file does not keep the others out
         logger().error("archive.file_unreadable", error=type(error).__name__)
         return False
-    if new.file != name:
+    # the folders above it may be those of an older version: the row says where it lies
+    if PurePath(new.file).name != PurePath(name).name:
         logger().error("archive.file_damaged", error="its content is not what its name says")
         return False
+    new = replace(new, file=name)
     add_row(new, database=database, archive=archive, now=datetime.now(UTC))  # the sweep may take hours
     return True

@@ -35,6 +35,7 @@ HEADER_BYTES = 6  # of a PDU: type, reserved, length (PS3.8 9.3)
 LEAST_PDU_LIMIT = 1 << 18
 # connections that have not said who they are, beside the associations: of all peers, and of one address
 WAITING_ROOM, WAITING_ROOM_PER_ADDRESS = 50, 10
+_PROMPT_S = 0.1  # a PDU that comes as fast as that needs no time limits set anew
 A_ABORT_PDU = bytes.fromhex("07000000000400000200")  # by the service provider, reason not specified
 REJECTED_PERMANENT, BY_SERVICE_USER = 1, 1
 LOCAL_LIMIT_EXCEEDED = (2, 3, 2)  # transient, by the service provider's presentation part
@@ -64,6 +65,7 @@ class BoundedSocket(AssociationSocket):
     """Takes over a connection; reads a PDU's header and body each whole, within a time and a length."""
 
     certificate: PeerCertificate | None = None  # of a peer over TLS
+    _begun: bytes | bytearray = b""  # of what comes next
 
     def __init__(self, plain: AssociationSocket, limits: Limits) -> None:
         self.__dict__.update(plain.__dict__)  # its own __init__ would report the connection a second time
@@ -75,21 +77,33 @@ class BoundedSocket(AssociationSocket):
         connection = cast("socket", self.socket)
         if nr_bytes > self._limit_bytes:
             self._end(connection, f"PDU longer than {self._limit_bytes} bytes")
-        deadline = time.monotonic() + self._within_s
         content = bytearray(nr_bytes)
-        view, filled = memoryview(content), 0
-        while filled < nr_bytes:
-            if (left_s := deadline - time.monotonic()) <= 0:
-                self._end(connection, f"PDU not whole within {self._within_s:.0f} s")
-            connection.settimeout(left_s)
-            read = connection.recv_into(view[filled:])
-            if not read:
-                break
-            filled += read
-        connection.settimeout(self._within_s)
-        view.release()
+        begun, self._begun = self._begun, b""
+        content[: len(begun)] = begun
+        with memoryview(content) as view:
+            filled = self._fill(connection, view, len(begun))
         del content[filled:]
         return content
+
+    def _fill(self, connection: socket, view: memoryview, filled: int) -> int:
+        deadline, slow = time.monotonic() + self._within_s, False
+        while filled < len(view):
+            read = connection.recv_into(view[filled:])
+            filled += read
+            left_s = deadline - time.monotonic()
+            if not read or filled == len(view):
+                break
+            if left_s <= 0:
+                self._end(connection, f"PDU not whole within {self._within_s:.0f} s")
+            if slow := slow or left_s < self._within_s - _PROMPT_S:
+                connection.settimeout(left_s)
+        if slow:
+            connection.settimeout(self._within_s)
+        return filled
+
+    def give_back(self, begun: bytes | bytearray) -> None:
+        """Let the next `recv` begin with what the last one read."""
+        self._begun = begun
 
     @property
     def ready(self) -> bool:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any, Protocol, cast
 
+from pydicom.uid import UID
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
 from pynetdicom.dimse_primitives import C_CANCEL, C_STORE, DimsePrimitiveType
 from pynetdicom.pdu_primitives import P_DATA
 
+from ich_node.dicom.requests import store_request
 from ich_node.dicom.responses import store_response
 from ich_node.log import logger
 from ich_node.store.incoming import Incoming
@@ -56,6 +58,7 @@ class StreamedMessages(DIMSEServiceProvider):
         super().__init__(association)
         self._limit_bytes, self._begin = limit_bytes, begin
         self._request: Any = None  # of the message whose data set is coming
+        self._data_set: BytesIO | None = None
         self._command_bytes = self._taken_bytes = 0
         self.last_heard = time.monotonic()
 
@@ -105,18 +108,38 @@ class StreamedMessages(DIMSEServiceProvider):
     def _take(self, context_id: int, value: memoryview) -> None:
         control, fragment = value[0], value[1:]
         if control & COMMAND:
-            if self._take_command(context_id, value):
+            if not self._take_store_request(context_id, value) and self._take_command(context_id, value):
                 self._whole()
             return
-        if self.message is None or self._request is None:
+        if self._request is None or self._data_set is None:
             raise OverLimit("a data set that no command announced")
-        data_set = self.message.data_set
+        data_set = self._data_set
         self._taken_bytes += len(fragment)
         if self._taken_bytes > (self._limit_bytes if isinstance(data_set, OnDisk) else LONGEST_IN_MEMORY):
             raise OverLimit("data set longer than receiver.max_instance_mb")
-        cast("BytesIO", data_set).write(fragment)
+        data_set.write(fragment)
         if control & LAST:
             self._whole()
+
+    def _take_store_request(self, context_id: int, value: memoryview) -> bool:
+        """Take a C-STORE request that came as one fragment; returns whether it was one."""
+        if value[0] & LAST == 0 or self.message is not None or self._request is not None:
+            return False
+        said = store_request(value[1:])
+        if said is None:
+            return False
+        request = C_STORE()
+        request.MessageID, request.Priority = said.message_id, said.priority
+        request.AffectedSOPClassUID = UID(said.sop_class_uid)
+        request.AffectedSOPInstanceUID = UID(said.sop_instance_uid)
+        request._context_id = context_id
+        self._begin_to_store(request)
+        return True
+
+    def _begin_to_store(self, request: C_STORE) -> None:
+        begun = OnDisk(self._begin(self.assoc, request))
+        self._data_set = request.DataSet = begun
+        self._request, self._taken_bytes = request, 0
 
     def _take_command(self, context_id: int, value: memoryview) -> bool:
         """Take a fragment of a command; returns whether the message ends here, as it has no data set."""
@@ -130,11 +153,11 @@ class StreamedMessages(DIMSEServiceProvider):
         primitive.presentation_data_value_list.append((context_id, bytes(value)))
         ends_here = self.message.decode_msg(primitive, self.assoc)
         if value[0] & LAST:
-            self._taken_bytes = 0
-            self._request = self.message.message_to_primitive()
+            request: Any = self.message.message_to_primitive()
             if isinstance(self.message, C_STORE_RQ) and not ends_here:
-                begun = OnDisk(self._begin(self.assoc, cast("C_STORE", self._request)))
-                self.message.data_set = self._request.DataSet = begun
+                self._begin_to_store(request)
+            else:
+                self._request, self._data_set, self._taken_bytes = request, self.message.data_set, 0
         return ends_here
 
     def _whole(self) -> None:

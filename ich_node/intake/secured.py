@@ -29,12 +29,11 @@ class SecuredSocket(BoundedSocket):
         self._credentials = credentials
         self._refused = refused
         self._greeted = self._ended = False
-        self._first = b""  # byte of what comes next
 
     @property
     def ready(self) -> bool:
         """Whether there is something to read; the first time, after the handshake."""
-        if self._ended or self._first:
+        if self._ended or self._begun:
             return not self._ended
         try:
             if not self._greeted:
@@ -46,13 +45,6 @@ class SecuredSocket(BoundedSocket):
             self.event_queue.put("Evt17")  # as where select says it
             return False
 
-    def recv(self, nr_bytes: int) -> bytearray:
-        """Read exactly `nr_bytes`, fewer only where the peer hung up; raises PeerOverLimit."""
-        first, self._first = self._first, b""
-        if not first:
-            return super().recv(nr_bytes)
-        return bytearray(first) + super().recv(nr_bytes - len(first))
-
     def _data_has_come(self) -> bool:
         """Whether reading gives data, or the end; raises OSError.
 
@@ -62,7 +54,7 @@ class SecuredSocket(BoundedSocket):
         connection = cast("SSLSocket", self.socket)
         connection.settimeout(0)
         try:
-            self._first = connection.recv(1)
+            self.give_back(connection.recv(1))
         except (SSLWantReadError, SSLWantWriteError):
             return False
         finally:

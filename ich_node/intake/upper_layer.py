@@ -7,7 +7,7 @@ connection that is silent, and hands each message from one to the other.
 import queue
 import struct
 import time
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from pynetdicom import evt
 from pynetdicom.association import Association
@@ -18,36 +18,35 @@ from ich_node.intake.messages import ESTABLISHED, StreamedMessages
 from ich_node.log import logger
 
 LOOK_S = 0.5  # how soon it is noticed that the association shall end
-P_DATA = 0x04  # PS3.8 9.3.5
+P_DATA = b"\x04"  # type of a PDU (PS3.8 9.3.5)
+_PDU_HEADER = struct.Struct(">2xI")  # length of what follows
 _PDV_HEADER = struct.Struct(">IB")  # length of what follows it, presentation context
 
 Primitive = A_ASSOCIATE | A_RELEASE | A_ABORT | A_P_ABORT
 
 
-class _Waiting(Protocol):
+class _Connection(Protocol):
     def wait(self, seconds: float) -> bool: ...
+    def recv(self, nr_bytes: int) -> bytearray: ...
+    def give_back(self, begun: bytearray) -> None: ...
 
 
 class Fragments:
     """The presentation data values of one P-DATA-TF PDU, as views of its bytes (PS3.8 9.3.5)."""
 
-    def __init__(self, pdu: memoryview) -> None:
-        """Raises ValueError where the lengths contradict each other."""
+    def __init__(self, body: memoryview) -> None:
+        """Take what follows the PDU's header; raises ValueError where the lengths contradict each other."""
         self.presentation_data_value_list: list[tuple[int, memoryview]] = []
-        offset = 6
-        while offset < len(pdu):
-            if offset + _PDV_HEADER.size >= len(pdu):
+        offset = 0
+        while offset < len(body):
+            if offset + _PDV_HEADER.size >= len(body):
                 raise ValueError("a presentation data value is cut off")
-            length, context_id = _PDV_HEADER.unpack_from(pdu, offset)
-            value = pdu[offset + _PDV_HEADER.size : offset + 4 + length]
+            length, context_id = _PDV_HEADER.unpack_from(body, offset)
+            value = body[offset + _PDV_HEADER.size : offset + 4 + length]
             if not value or len(value) != length - 1:
                 raise ValueError("a presentation data value is longer than its PDU, or empty")
             self.presentation_data_value_list.append((context_id, value))
             offset += 4 + length
-
-    def to_primitive(self) -> "Fragments":
-        """It is what the state machine hands on."""
-        return self
 
 
 class OneThreadLayer(DULServiceProvider):
@@ -102,17 +101,42 @@ class OneThreadLayer(DULServiceProvider):
         elif self._is_transport_event():
             self._heard = time.monotonic()
         elif self.event_queue.empty() and self.socket is not None:
-            cast("_Waiting", self.socket).wait(wait_s)
+            cast("_Connection", self.socket).wait(wait_s)
 
     def _shut(self) -> None:
         if self.socket is not None:
             self.socket._shutdown_socket()
 
-    def _decode_pdu(self, bytestream: bytearray) -> tuple[Any, str]:
-        """Part a P-DATA PDU without copies; pynetdicom copies each data set eight times."""
-        if bytestream[0] == P_DATA and self.state_machine.current_state == ESTABLISHED:
-            return Fragments(memoryview(bytestream)), "Evt10"
-        return super()._decode_pdu(bytestream)
+    def _read_pdu_data(self) -> None:
+        """Read a PDU; data of an established association goes on without queues and copies.
+
+        The state machine has nothing to say there: Sta6 stays Sta6 (PS3.8 9.2.3, DT-2). pynetdicom copies
+        each data set eight times.
+        """
+        connection = cast("_Connection", self.socket)
+        if self.state_machine.current_state != ESTABLISHED:
+            super()._read_pdu_data()
+            return
+        try:
+            header = connection.recv(_PDU_HEADER.size)
+            if header[:1] != P_DATA or len(header) < _PDU_HEADER.size:
+                connection.give_back(header)
+                super()._read_pdu_data()
+                return
+            (length,) = _PDU_HEADER.unpack(header)
+            body = connection.recv(length)
+        except OSError:
+            self.event_queue.put("Evt17")
+            return
+        if len(body) < length:
+            self.event_queue.put("Evt17")
+            return
+        try:
+            fragments = Fragments(memoryview(body))
+        except ValueError:
+            self.event_queue.put("Evt19")
+            return
+        cast("StreamedMessages", self.assoc.dimse).receive_primitive(fragments)
 
 
 class OneThreadAssociation(Association):

@@ -1,6 +1,7 @@
 """The archive of received images below one folder: durable, named by hashes, never by what was received."""
 
 import hashlib
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -67,10 +68,7 @@ class Archive:
 
     def exists(self, name: str) -> bool:
         """Whether the image is there as a whole; one that cannot even be looked at is not."""
-        try:
-            return self.path(name).is_file()
-        except OSError:
-            return False
+        return os.path.isfile(self.path(name))  # noqa: PTH113  Path's lets errors out, and is slower
 
     def delete(self, names: Iterable[str]) -> None:
         """Let images go; those already gone do no harm."""

@@ -1,9 +1,13 @@
-"""Durable files: written under a temporary name as their bytes come, then renamed, the whole or nothing."""
+"""Durable files: written under a temporary name as their bytes come, then renamed, the whole or nothing.
+
+A machine that dies in between may leave a name whose bytes never reached the disk: names hold a hash of them.
+"""
 
 import errno
 import hashlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -11,6 +15,7 @@ from typing import BinaryIO, Self
 from ich_node.errors import StorageFull
 from ich_node.store.writer import this_process
 
+_WAIT_AT_ONCE = 16  # for the disk
 _COPY_BYTES = 1 << 20
 
 
@@ -39,7 +44,8 @@ class Folders:
 
     def __init__(self, top: Path) -> None:
         self._top = top
-        self._known: set[Path] = set()  # a few hundred; for threads each of its methods is atomic
+        self._beside = ThreadPoolExecutor(_WAIT_AT_ONCE, thread_name_prefix="sync")
+        self._known: set[str] = set()  # a few hundred; for threads each of its methods is atomic
 
     def make(self, folder: Path) -> None:
         """Make a folder and those above it; what is below the top is not durable before `sync`."""
@@ -47,9 +53,13 @@ class Folders:
             return
         self.make(folder.parent)
         folder.mkdir(mode=0o750, exist_ok=True)
-        self._known.discard(folder)
+        self._known.discard(str(folder))
         if self._top not in folder.parents:
             _sync_folder(folder.parent)
+
+    def begin_sync(self, folder: Path) -> Future[None]:
+        """Do `sync` beside whoever asks; its end, or its error, is the result's."""
+        return self._beside.submit(self.sync, folder)
 
     def sync(self, folder: Path) -> None:
         """Make what was renamed into a folder durable, and its own way from the top, whoever made it.
@@ -57,10 +67,10 @@ class Folders:
         Last of all, so that one commit of the file system's journal serves for all of it.
         """
         _sync_folder(folder)
-        if folder == self._top or folder in self._known:
+        if str(folder) in self._known or folder == self._top:
             return
         self.sync(folder.parent)
-        self._known.add(folder)
+        self._known.add(str(folder))
 
 
 class Incoming:
@@ -80,8 +90,7 @@ class Incoming:
         self._path = folder / this_process().new_name()
         self._kept = False
         with self._failing_later():
-            folders.make(folder)
-            self._descriptor = _create(self._path)
+            self._descriptor = self._create()
             _write_all(self._descriptor, preface)
 
     def __enter__(self) -> Self:
@@ -124,16 +133,19 @@ class Incoming:
         """
         self._require_whole()
         with _as_storage_full():
-            self._folders.make(target.parent)
-            if _is_there(target, self._begin + self.bytes):
+            if self._is_there(target):
                 self._folders.sync(target.parent)  # its writer may have died before it did this
                 return
             if self._kept:
                 self._copy()
-            os.fsync(self._descriptor)
+            if target.parent != self._path.parent:
+                self._folders.make(target.parent)
+            # renamed first, so that both can wait for the disk at the same time, in one commit of its journal
             self._path.replace(target)
+            in_folder = self._folders.begin_sync(target.parent)
+            os.fsync(self._descriptor)
+            in_folder.result()
             self._kept = True
-            self._folders.sync(target.parent)
 
     def discard(self) -> None:
         """Let go of it; what was kept stays. Any number of times."""
@@ -144,11 +156,27 @@ class Incoming:
         if not self._kept:
             self._path.unlink(missing_ok=True)
 
+    def _is_there(self, target: Path) -> bool:
+        """Make the same content durable where it is there already; False where it is not, or not whole.
+
+        Of a file whose writer died with its machine the name may be there and the bytes not.
+        """
+        try:
+            with target.open("rb") as file:
+                if os.fstat(file.fileno()).st_size != self._begin + self.bytes:
+                    return False
+                file.seek(self._begin)
+                if hashlib.file_digest(file, "sha256").hexdigest() != self.sha256:
+                    return False
+                os.fsync(file.fileno())
+        except OSError:
+            return False
+        return True
+
     def _copy(self) -> None:
         """Be a temporary file again, with the same content: the one that was renamed has gone."""
         source, self._path = self._descriptor, self._path.with_name(this_process().new_name())
-        self._folders.make(self._path.parent)
-        self._descriptor, self._kept = _create(self._path), False
+        self._descriptor, self._kept = self._create(), False
         offset = 0
         try:
             while piece := os.pread(source, _COPY_BYTES, offset):
@@ -156,6 +184,14 @@ class Incoming:
                 offset += len(piece)
         finally:
             os.close(source)
+
+    def _create(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        try:
+            return os.open(self._path, flags, 0o640)
+        except FileNotFoundError:
+            self._folders.make(self._path.parent)
+            return os.open(self._path, flags, 0o640)
 
     def _require_whole(self) -> None:
         if self._failure is not None:
@@ -178,14 +214,6 @@ def _as_storage_full() -> Iterator[None]:
     except OSError as error:
         words = errno.errorcode.get(error.errno or 0, "unknown error")
         raise StorageFull(f"the archive's folder cannot be written ({words})") from error
-
-
-def _is_there(target: Path, size: int) -> bool:
-    return target.is_file() and target.stat().st_size == size
-
-
-def _create(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
 
 
 def _write_all(descriptor: int, piece: bytes | memoryview) -> None:

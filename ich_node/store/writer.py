@@ -1,6 +1,7 @@
 """Who writes a file or holds a lease, told by its name: what the dead left behind is free. Reads /proc."""
 
 import itertools
+import os
 import re
 import socket
 import threading
@@ -63,7 +64,9 @@ class Writer:
 
 
 @cache
-def _this_process(pid: int) -> Writer:
+def _this_process(_pid: int) -> Writer:
+    # /proc says more than the system call where it was mounted for another PID namespace
+    pid = int((_PROC / "self").readlink().name)
     return Writer(
         host=socket.gethostname().replace("~", "_").replace("/", "_")[:64],
         namespace="".join(filter(str.isdigit, str((_PROC / "self/ns/pid").readlink()))),
@@ -75,7 +78,7 @@ def _this_process(pid: int) -> Writer:
 
 def this_process() -> Writer:
     """The process that asks."""
-    return _this_process(int((_PROC / "self").readlink().name))
+    return _this_process(os.getpid())
 
 
 def _started(pid: int) -> int | None:

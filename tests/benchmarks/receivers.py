@@ -208,7 +208,7 @@ def _migrated(url: str) -> None:
 
 
 def durable_writes(folder: Path, content: bytes, files: int) -> None:
-    """Write, sync, rename, sync the folder, commit a row: what nobody who keeps our promise can leave out."""
+    """Write, sync, rename, sync the folder, commit a row: the plain way to keep our promise, step by step."""
 
     row = sqlite3.connect(folder / "rows.sqlite", isolation_level=None)
     row.execute("pragma journal_mode=wal")

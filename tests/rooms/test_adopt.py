@@ -46,6 +46,24 @@ def test_an_older_database_takes_the_newer_files_in(database: Database, archive:
     assert count(database, "studies", "state = 'receiving'") == 1
 
 
+def test_files_in_the_folders_of_an_older_version_are_adopted_where_they_lie(
+    database: Database, archive: Archive
+) -> None:
+    store_all(database, archive)
+    for path in files(archive):
+        deeper = path.parent / path.name[2:4]
+        deeper.mkdir(exist_ok=True)
+        path.rename(deeper / path.name)
+    with database.engine.begin() as connection:
+        for table in ("instances", "history", "studies"):
+            connection.exec_driver_sql(f"delete from {table}")
+
+    adopted = [reconcile(database, archive, now=AFTERWARDS) for _ in range(2)]
+
+    assert adopted == [4, 0]
+    assert count_lost(database, archive) == 0
+
+
 def test_a_file_that_is_being_received_is_left_to_its_receiver(database: Database, archive: Archive) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
     store_all(database, archive)

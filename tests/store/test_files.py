@@ -1,10 +1,13 @@
 """The archive's files: durable, once, never by half."""
 
+import errno
+import hashlib
 import os
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISDIR
 
 import pytest
 from reception import write
@@ -34,7 +37,9 @@ def test_what_is_written_is_there_as_a_whole_and_no_temporary_file_stays(tmp_pat
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [archive.path(NAME)]
 
 
-def test_each_write_is_synced_file_first_then_renamed_then_the_folder(tmp_path: Path) -> None:
+def test_before_a_file_counts_as_kept_it_is_synced_and_so_is_each_folder_on_the_way_to_it(
+    tmp_path: Path,
+) -> None:
     program = (
         "from ich_node.store.files import Archive\n"
         "from pathlib import Path\n"
@@ -42,6 +47,7 @@ def test_each_write_is_synced_file_first_then_renamed_then_the_folder(tmp_path: 
         "with archive.receive('1.2.3', b'one') as incoming:\n"
         "    incoming.write(b'two')\n"
         f"    archive.keep(incoming, {NAME!r})\n"
+        "    calls.append('kept')\n"
     )
     audit = (
         "import sys, os\n"
@@ -66,8 +72,11 @@ def test_each_write_is_synced_file_first_then_renamed_then_the_folder(tmp_path: 
 
     calls = done.stdout.splitlines()
     written = calls.index("write file")
-    assert calls[written : written + 4] == ["write file", "write file", "fsync file", "rename file"]
-    assert calls[written + 4 :] == ["fsync folder"] * 3  # of the image, and those that were made for it
+    assert calls[written : written + 3] == ["write file", "write file", "rename file"]
+    assert (
+        sorted(calls[written + 3 : -1]) == ["fsync file"] + ["fsync folder"] * 3
+    )  # its own and the new ones
+    assert calls[-1] == "kept"
 
 
 def test_the_same_name_again_writes_nothing(tmp_path: Path) -> None:
@@ -78,6 +87,35 @@ def test_the_same_name_again_writes_nothing(tmp_path: Path) -> None:
     write(archive, NAME, (b"by", b"tes"))
 
     assert archive.path(NAME).stat().st_ino == before.st_ino
+
+
+def test_a_name_whose_bytes_were_lost_is_written_again(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, reserve_mb=0)
+    name = name_of("1.2.3", hashlib.sha256(b"tes").hexdigest())
+    write(archive, name, (b"by", b"tes"))
+    archive.path(name).write_bytes(b"\0" * 5)  # as after a loss of power between the name and the bytes
+
+    write(archive, name, (b"by", b"tes"))
+
+    assert archive.read(name) == b"bytes"
+
+
+@pytest.mark.parametrize("lost", ["file", "folder"])
+def test_what_cannot_be_synced_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    archive, real = Archive(tmp_path, reserve_mb=0), os.fsync
+
+    def _fsync(descriptor: int) -> None:
+        if S_ISDIR(os.fstat(descriptor).st_mode) == (lost == "folder"):
+            raise OSError(errno.EIO, "lost")
+        real(descriptor)
+
+    (tmp_path / "images" / NAME).parent.mkdir(parents=True)
+    monkeypatch.setattr(os, "fsync", _fsync)
+
+    with pytest.raises(StorageFull, match="EIO"):
+        write(archive, NAME, (b"by", b"tes"))
 
 
 def test_below_the_reserve_nothing_is_written(tmp_path: Path) -> None:
