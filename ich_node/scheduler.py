@@ -66,12 +66,25 @@ def _jobs(
     clock: WallClock,
     stop: threading.Event,
     settings_file: Path | None,
-) -> list[Job]:
+) -> Iterator[Job]:
     archive = Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb)
+    yield from _jobs_of_arrival(database, settings, archive, clock, stop)
+    yield from _jobs_of_the_archive(database, settings, archive)
+    yield from _jobs_of_the_watch(database, settings, archive, stop, settings_file)
+    yield from _jobs_over_tls(database, settings)
+    yield Job(
+        every_s=2,
+        name="retrain",
+        work=lambda: run_requested(database, settings, stop),
+        within_s=TRAINING_S,
+    )
+
+
+def _jobs_of_arrival(
+    database: Database, settings: Settings, archive: Archive, clock: WallClock, stop: threading.Event
+) -> Iterator[Job]:
     early = EarlyWatch(database, archive, settings.rules)
     sources = SourceWatch(database, archive, settings, stop)
-    started_at = _now()
-    canaries = CanaryWatch(database, settings, sending_child(settings_file, stop), running_since=started_at)
 
     def _complete() -> None:
         if clock.stepped_s():
@@ -79,49 +92,56 @@ def _jobs(
         facts = settings.completion
         close_complete_studies(database, now=_now(), quiet_s=facts.quiet_s, deadline_s=facts.deadline_s)
 
+    yield Job(every_s=0.5, name="complete", work=_complete)
+    yield Job(every_s=1, name="compare", work=lambda: sources.look(now=_now()), within_s=LONG_S)
+    yield Job(every_s=0.5, name="look early", work=lambda: early.look(now=_now()))
+
+
+def _jobs_of_the_archive(database: Database, settings: Settings, archive: Archive) -> Iterator[Job]:
+    storage = settings.storage
+
     def _forget() -> None:
-        forget_old_images(database, archive, settings.storage, now=_now())
+        forget_old_images(database, archive, storage, now=_now())
         remove_old_canaries(database, archive, now=_now())
         record_what_gone_receivers_took(database, ours=settings.receiver.ae_title, now=_now())
+
+    yield Job(every_s=600, name="forget", work=_forget, within_s=LONG_S)
+    yield Job(
+        every_s=15,  # between the moment at which it begins and the reserve lie 2 GB, as shipped
+        name="make room",
+        work=lambda: make_room(database, archive, storage, now=_now()),
+        within_s=LONG_S,
+    )
+
+
+def _jobs_of_the_watch(
+    database: Database,
+    settings: Settings,
+    archive: Archive,
+    stop: threading.Event,
+    settings_file: Path | None,
+) -> Iterator[Job]:
+    started_at = _now()
+    canaries = CanaryWatch(database, settings, sending_child(settings_file, stop), running_since=started_at)
 
     def _carry_forward() -> None:
         with database.transaction() as connection:
             carry_forward(connection, now=_now())
 
-    jobs = [
-        Job(every_s=0.5, name="complete", work=_complete),
-        Job(every_s=1, name="compare", work=lambda: sources.look(now=_now()), within_s=LONG_S),
-        Job(every_s=0.5, name="look early", work=lambda: early.look(now=_now())),
-        Job(every_s=600, name="forget", work=_forget, within_s=LONG_S),
-        # between the moment at which it begins and the reserve lie 2 GB by default: 15 s of a fast network
-        Job(
-            every_s=15,
-            name="make room",
-            work=lambda: make_room(database, archive, settings.storage, now=_now()),
-            within_s=LONG_S,
-        ),
-        Job(
-            every_s=300,
-            name="rows add up",
-            work=lambda: check_rows(database, settings, made_since=started_at, now=_now()),
-            within_s=LONG_S,
-        ),
-        Job(
-            every_s=6 * 3600,
-            name="files add up",
-            work=lambda: check_files(database, archive, stop, now=_now()),
-            within_s=VERY_LONG_S,
-        ),
-        Job(every_s=60, name="count", work=_carry_forward, within_s=LONG_S),
-        Job(every_s=5, name="canary", work=lambda: canaries.look(now=_now()), within_s=LONG_S),
-        Job(
-            every_s=2,
-            name="retrain",
-            work=lambda: run_requested(database, settings, stop),
-            within_s=TRAINING_S,
-        ),
-    ]
-    return [*jobs, *_jobs_over_tls(database, settings)]
+    yield Job(
+        every_s=300,
+        name="rows add up",
+        work=lambda: check_rows(database, settings, made_since=started_at, now=_now()),
+        within_s=LONG_S,
+    )
+    yield Job(
+        every_s=6 * 3600,
+        name="files add up",
+        work=lambda: check_files(database, archive, stop, now=_now()),
+        within_s=VERY_LONG_S,
+    )
+    yield Job(every_s=60, name="count", work=_carry_forward, within_s=LONG_S)
+    yield Job(every_s=5, name="canary", work=lambda: canaries.look(now=_now()), within_s=LONG_S)
 
 
 def _jobs_over_tls(database: Database, settings: Settings) -> Iterator[Job]:
