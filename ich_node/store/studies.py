@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, 
 from ich_node.core.states import StudyEvent, StudyState, next_study_state
 from ich_node.core.urgency import NORMAL_S
 from ich_node.errors import UsageError
+from ich_node.store.hints import Topic, tell
 from ich_node.store.history import append
 from ich_node.store.tables import associations, instances, studies
 from ich_node.store.watch_tables import canaries
@@ -296,6 +297,7 @@ def mark_ready(
     done = connection.execute(update(studies).where(still).values(values)).rowcount == 1
     if done:
         append(connection, study_id, "study.completed", now=now, by_deadline=by_deadline)
+        tell(connection, Topic.STUDIES)
     return done
 
 
@@ -329,3 +331,4 @@ def ask_again(connection: Connection, study: Study, *, now: datetime) -> None:
     if queued.rowcount != 1:
         raise UsageError(f"study {study.id} is changing just now; look at it and ask again")
     append(connection, study.id, "study.asked_again", now=now)
+    tell(connection, Topic.STUDIES)
