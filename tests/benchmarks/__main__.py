@@ -15,7 +15,7 @@ from benchmarks.web import measure_web
 BUNDLES = Path(__file__).parents[2] / "model/bundles"
 SLICES = 40
 STUDIES_A_WAY, FIRST_SEED = 10, 880_000
-HEADS, OBJECTS, ALONE, ALONE_OF_RARE, AT_ONCE = 4, 600, 20, 3, 20
+HEADS, OBJECTS, ALONE, ALONE_OF_RARE, AT_ONCE = 4, 600, 16, 1, 20
 Table = dict[str, dict[str, float]]
 
 

@@ -62,6 +62,7 @@ class Story:
     outcome: str
     latency_s: float
     stages: Figures
+    broken: int
     began: float
     reported: float
 
@@ -93,8 +94,8 @@ def running_site(
         yield Site(node=node, pacs=pacs, scanner=process, per_s=per_s, quiet_s=quiet_s)
 
 
-def find_heads(bundle: Path, folder: Path, *, each: int, size: int = 512) -> Heads:
-    """Draw heads until the bundle calls so many positive and negative, and halve a bleed until it doubts."""
+def find_heads(bundle: Path, folder: Path, *, each: int, size: int = 512, doubtful: bool = True) -> Heads:
+    """Draw heads until the bundle calls so many positive and negative; halve a bleed until it doubts."""
     predictor = Predictor.load(bundle, "cpu")
     points = predictor.manifest.study_thresholds
 
@@ -113,7 +114,7 @@ def find_heads(bundle: Path, folder: Path, *, each: int, size: int = 512) -> Hea
     return Heads(
         bleeding=positive,
         clean=negative,
-        doubtful=_halved(positive[0], score, points.low, points.high),
+        doubtful=_halved(positive[0], score, points.low, points.high) if doubtful else None,
         alone_s=alone_s,
     )
 
@@ -156,6 +157,7 @@ def measure_at_once(site: Site, heads: Heads, *, studies: int, objects: int) -> 
         "alone_per_min": 60 / heads.alone_s,
         "share_of_alone": len(stories) / minutes * heads.alone_s / 60,
         "receive_s": sending,
+        "broken_off": sum(one.broken for one in stories),
     }
     return _latencies(stories, heads.alone_s), _stages(stories), {"all": throughput}
 
@@ -236,7 +238,12 @@ def _story(site: Site, sent: Sent, study: Study, arrivals: dict[str, datetime]) 
         "deliver": reported - concluded,
     }
     return Story(
-        outcome=outcome, latency_s=reported - start, stages=stages, began=sent.began, reported=reported
+        outcome=outcome,
+        latency_s=reported - start,
+        stages=stages,
+        broken=sent.broken,
+        began=sent.began,
+        reported=reported,
     )
 
 
