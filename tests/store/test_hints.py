@@ -7,11 +7,12 @@ from time import monotonic
 
 import pytest
 from outbox import put_into_outbox, report
-from store.test_claims import queue_studies
+from store.test_claims import NOW, add_study
 
 from ich_node.store import hints
 from ich_node.store.database import Database
 from ich_node.store.hints import Hints, Topic
+from ich_node.store.studies import mark_ready
 
 LONG_S, AT_ONCE_S = 60.0, 30.0  # the machine may be busy: what matters is that one is below the other
 
@@ -21,10 +22,18 @@ def listening(database: Database, topic: Topic) -> Iterator[Hints]:
     """Hints as another process has them, which has waited once and heard nothing."""
     elsewhere = Database(database.url)
     heard = Hints(elsewhere, topic)
-    heard.wait(threading.Event(), 0.2)
-    yield heard
-    heard.close()
-    elsewhere.dispose()
+    try:
+        heard.wait(threading.Event(), 0.2)
+        yield heard
+    finally:
+        heard.close()
+        elsewhere.dispose()
+
+
+def queue_a_study(database: Database) -> None:
+    with database.transaction() as connection:
+        study = add_study(connection, 1)
+        assert mark_ready(connection, study, quiet_since=NOW, by_deadline=False, now=NOW)
 
 
 def waited(heard: Hints, seconds: float, stop: threading.Event | None = None) -> float:
@@ -35,7 +44,7 @@ def waited(heard: Hints, seconds: float, stop: threading.Event | None = None) ->
 
 def test_a_study_that_is_queued_during_the_wait_ends_it(database: Database) -> None:
     with listening(database, Topic.STUDIES) as heard:
-        queueing = threading.Timer(0.5, queue_studies, args=(database, 1))
+        queueing = threading.Timer(0.5, queue_a_study, args=(database,))
         queueing.start()
 
         seconds = waited(heard, LONG_S)
@@ -91,6 +100,6 @@ def test_after_its_connection_broke_hints_are_heard_again(database: Database, mo
         heard._connection.close()
         assert waited(heard, 0.5) >= 0.5
 
-        queue_studies(database, 1)
+        queue_a_study(database)
 
         assert waited(heard, LONG_S) < AT_ONCE_S
