@@ -32,11 +32,13 @@ from ich_node.store.claims import (
     postpone_study,
     release_early,
     release_study,
+    study_waits,
     withhold_early,
 )
 from ich_node.store.database import Connection, Database, await_current, installation_uid
 from ich_node.store.deliveries import add_deliveries, has_delivery_everywhere
 from ich_node.store.files import Archive
+from ich_node.store.hints import Hints, Topic
 from ich_node.store.history import append
 from ich_node.store.leases import free_leases_of_the_dead
 from ich_node.store.pulse import Pulse
@@ -46,7 +48,7 @@ from ich_node.store.writer import this_process
 from ich_node.vocabulary import Outcome, Reason
 from model.errors import BundleError
 
-IDLE_S = 0.25
+IDLE_S = 0.5  # where no hint comes
 TROUBLE_S = 5.0
 BESIDE_CHILDREN_S = 60.0  # what a step may take that no child does
 LONGEST_RETRY_S = 600.0
@@ -121,7 +123,7 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
 
 
 def _work(bench: Bench, pulse: Pulse, within_s: float) -> None:
-    stop = bench.stop
+    stop, hints = bench.stop, Hints(bench.database, Topic.STUDIES)
     while not stop.is_set():
         trouble = None
         try:
@@ -140,7 +142,11 @@ def _work(bench: Bench, pulse: Pulse, within_s: float) -> None:
             logger().error("work.failed", error=type(error).__name__)
             pause_s, trouble = TROUBLE_S, type(error).__name__
         pulse.beat("waits for a study", within_s=within_s, trouble=trouble)
-        stop.wait(pause_s)
+        if pause_s == IDLE_S:
+            hints.wait(stop, pause_s)
+        else:
+            stop.wait(pause_s)
+    hints.close()
 
 
 def work_once(bench: Bench) -> bool:
@@ -148,9 +154,11 @@ def work_once(bench: Bench) -> bool:
 
     Raises where no bundle serves or loads: no study is claimed then, and none loses an attempt for it.
     """
-    with bench.database.transaction() as connection:
-        bundle = serving(connection)
+    with bench.database.reading() as connection:
+        bundle, is_waiting = serving(connection), study_waits(connection, now=_now())
     bench.reader.take(bundle)
+    if not is_waiting:
+        return False
     lease_s = bench.settings.analysis.lease_s
     with bench.database.transaction() as connection:
         early = claim_early(connection, holder=bench.holder, lease_s=lease_s, now=_now())

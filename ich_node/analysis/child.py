@@ -121,6 +121,11 @@ class Child(Generic[Question, Reply]):
             self.end()  # half an answer may be left in the pipe
             raise
 
+    def start(self) -> None:
+        """Have the process there before it is asked; the first question would wait for it otherwise."""
+        with suppress(AnalysisFailed):  # who asks hears of it
+            self._started()
+
     def end(self) -> int | None:
         """End the child, gently if it listens; returns its exit code where there was one."""
         process, pipe = self._process, self._pipe

@@ -30,6 +30,7 @@ class DecodingChild:
         self._child = Child[_Question, Looked]("decoding", partial(_answering, look), bounds)
 
     def __enter__(self) -> Self:
+        self._child.start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -35,6 +35,7 @@ from ich_node.store.database import Database
 from ich_node.store.deliveries import (
     Parcel,
     claim_delivery,
+    delivery_waits,
     give_up_delivery,
     mark_sent,
     postpone_delivery,
@@ -55,7 +56,9 @@ def deliver_due(database: Database, sending: Sending) -> int:
     A destination that is away as a whole costs no report an attempt. A database that is away (DatabaseAway,
     Collision) leaves the report pending: its lease ends and it is sent again.
     """
-    parcel = _claim(database, sending) if may_call(database, sending) else None
+    with database.reading() as connection:
+        is_waiting = delivery_waits(connection, sending.destination.name, now=sending.now())
+    parcel = _claim(database, sending) if is_waiting and may_call(database, sending) else None
     if parcel is None:
         return 0
     taken = 0

@@ -18,12 +18,13 @@ from ich_node.settings.tree import Settings
 from ich_node.store.alarms import raise_alarms
 from ich_node.store.database import Database, await_current
 from ich_node.store.deliveries import end_deliveries_elsewhere
+from ich_node.store.hints import Hints, Topic
 from ich_node.store.leases import free_leases_of_the_dead
 from ich_node.store.pulse import Pulse
 from ich_node.store.writer import this_process
 from ich_node.tls import Credentials, credentials_of
 
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 0.5  # where no hint comes
 AFTER_ERROR_S = 5.0
 LOOK_OVER_EVERY_S = 10.0
 # one turn at a destination: more answers than reports go over one association (delivery.send)
@@ -94,8 +95,9 @@ def _sending(
 def _serve(database: Database, sending: Sending, step: Step, stop: threading.Event, pulse: Pulse) -> None:
     name = f"{sending.destination.name} {step.__name__}"
     within_s = TURN_WITHIN_S + TURN_TIMEOUTS * sending.timeout_s
+    hints = Hints(database, Topic.REPORTS) if step is deliver_due else None  # nobody hurries for a proof
     pause_s = 0.0
-    while not stop.wait(pause_s):
+    while not _ended(stop, hints, pause_s):
         pulse.beat(name, loop=name, within_s=within_s)
         try:
             pause_s = 0.0 if step(database, sending) else LOOK_EVERY_S
@@ -104,6 +106,16 @@ def _serve(database: Database, sending: Sending, step: Step, stop: threading.Eve
         except Exception as error:  # noqa: BLE001  # the destination's thread goes on, whatever one report does
             logger().error("deliver.failed", destination=sending.destination.name, error=type(error).__name__)
             pause_s = AFTER_ERROR_S
+    if hints is not None:
+        hints.close()
+
+
+def _ended(stop: threading.Event, hints: Hints | None, pause_s: float) -> bool:
+    """Pause, for less where a hint comes; returns whether the end has come."""
+    if hints is None or pause_s != LOOK_EVERY_S:
+        return stop.wait(pause_s)
+    hints.wait(stop, pause_s)
+    return stop.is_set()
 
 
 def _look_over(database: Database, settings: Settings, stop: threading.Event, pulse: Pulse) -> None:

@@ -30,7 +30,7 @@ class Walked:
 
 def look(database: Database, study_uid: str) -> Walked | None:
     """Where a study stands now; None where the node has not heard of it."""
-    with database.transaction() as connection:
+    with database.reading() as connection:
         study = find_study(connection, study_uid)
         if study is None:
             return None

@@ -32,6 +32,12 @@ from ich_node.log import logger
 from ich_node.network import SUCCESS, adjust_pynetdicom, application_entity, entries_of, is_known
 from ich_node.settings.sections import Sender
 from ich_node.settings.tree import Settings
+from ich_node.store.associations import (
+    close_association,
+    close_associations_of,
+    keep_associations_open,
+    open_association,
+)
 from ich_node.store.confirmations import keep_commitment
 from ich_node.store.database import LOOK_AGAIN_S, SAY_EVERY, Database, require_current
 from ich_node.store.files import Archive
@@ -39,12 +45,6 @@ from ich_node.store.incoming import Incoming
 from ich_node.store.pulse import Pulse
 from ich_node.store.refusals import note_refusal
 from ich_node.store.senders import list_allowed
-from ich_node.store.studies import (
-    close_association,
-    close_associations_of,
-    keep_associations_open,
-    open_association,
-)
 from ich_node.tls import Credentials, PeerCertificate
 
 CALLING_AE_TITLE_NOT_RECOGNIZED, CALLED_AE_TITLE_NOT_RECOGNIZED = 3, 7  # PS3.8 9.3.4

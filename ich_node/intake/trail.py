@@ -3,10 +3,10 @@
 from datetime import datetime, timedelta
 
 from ich_node.dicom.audit import Party, refused, transferred
+from ich_node.store.associations import close_associations_unseen
 from ich_node.store.audit import came_over, record
 from ich_node.store.database import Connection, Database
 from ich_node.store.quarantine import note_refused_caller
-from ich_node.store.studies import close_associations_unseen
 
 GONE_AFTER = timedelta(hours=1)
 

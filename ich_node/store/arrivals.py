@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_,
 
 from ich_node.core.completion import GONE_AFTER_S, Arrival, SourceSays
 from ich_node.core.states import StudyState
+from ich_node.store.hints import Topic, tell
 from ich_node.store.history import append
 from ich_node.store.studies import due_at
 from ich_node.store.tables import associations, instances, studies
@@ -150,4 +151,5 @@ def ask_early(
     asked = connection.execute(update(studies).where(receiving).values(values)).rowcount == 1
     if asked:
         append(connection, study_id, "study.looks_whole", now=now, heads=evidence)
+        tell(connection, Topic.STUDIES)
     return asked

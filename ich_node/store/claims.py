@@ -22,18 +22,34 @@ class Claim:
     token: int
 
 
+def study_waits(connection: Connection, *, now: datetime) -> bool:
+    """Whether there is a study to take, whole or early; reads only."""
+    free = and_(or_(_waits(now), _asked()), _unheld(now))
+    return bool(connection.execute(select(select(studies.c.id).where(free).exists())).scalar())
+
+
+def _waits(now: datetime) -> ColumnElement[bool]:
+    return and_(studies.c.state == StudyState.READY, studies.c.next_attempt_at <= now)
+
+
+def _asked() -> ColumnElement[bool]:
+    return and_(studies.c.state == StudyState.RECEIVING, studies.c.early_at.is_not(None))
+
+
+def _unheld(now: datetime) -> ColumnElement[bool]:
+    return or_(studies.c.lease_until.is_(None), studies.c.lease_until < now)
+
+
 def claim_study(connection: Connection, *, holder: str, lease_s: float, now: datetime) -> Claim | None:
     """Take the whole study that is due first; at most one worker gets it, on both databases."""
-    waits = and_(studies.c.state == StudyState.READY, studies.c.next_attempt_at <= now)
     taken = _leased(holder, lease_s, now) | {"attempts": studies.c.attempts + 1}
-    return _claim(connection, waits, taken, now)
+    return _claim(connection, _waits(now), taken, now)
 
 
 def claim_early(connection: Connection, *, holder: str, lease_s: float, now: datetime) -> Claim | None:
     """Take the study due first of those to be read while they still arrive; each asking is taken once."""
-    asked = and_(studies.c.state == StudyState.RECEIVING, studies.c.early_at.is_not(None))
     taken = _leased(holder, lease_s, now) | {"early_at": None}
-    return _claim(connection, asked, taken, now)
+    return _claim(connection, _asked(), taken, now)
 
 
 def _leased(holder: str, lease_s: float, now: datetime) -> dict[str, Any]:
@@ -51,7 +67,7 @@ def _claim(
     now: datetime,
 ) -> Claim | None:
     """Write `taken` into the row that is due first, unless somebody holds it; canaries come last."""
-    free = and_(waits, or_(studies.c.lease_until.is_(None), studies.c.lease_until < now))
+    free = and_(waits, _unheld(now))
     # SQLite ignores SKIP LOCKED, but there a writer is alone anyhow (BEGIN IMMEDIATE)
     # an older version, running beside this one, says nothing of urgency
     due = func.coalesce(studies.c.due_at, studies.c.last_instance_at)

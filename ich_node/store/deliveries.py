@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, or
 
 from ich_node.core.states import DeliveryEvent, DeliveryState, next_delivery_state
 from ich_node.errors import LeaseLost
+from ich_node.store.hints import Topic, tell
 from ich_node.store.history import append
 from ich_node.store.tables import deliveries, reports, studies
 
@@ -61,19 +62,33 @@ def add_deliveries(
                 queued_at=now,
             )
         )
+    tell(connection, Topic.REPORTS)
 
 
-def claim_delivery(
-    connection: Connection, destination: str, *, holder: str, lease_s: float, now: datetime
-) -> Parcel | None:
-    """Take the delivery of one destination that has waited longest; at most one process gets it."""
-    free = and_(
+def delivery_waits(connection: Connection, destination: str, *, now: datetime) -> bool:
+    """Whether there is a delivery to take; reads only."""
+    return bool(
+        connection.execute(
+            select(select(deliveries.c.id).where(_is_free(destination, now)).exists())
+        ).scalar()
+    )
+
+
+def _is_free(destination: str, now: datetime) -> ColumnElement[bool]:
+    return and_(
         deliveries.c.state == DeliveryState.PENDING,
         deliveries.c.destination == destination,
         ~_has_older_pending(),
         deliveries.c.next_attempt_at <= now,
         or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until < now),
     )
+
+
+def claim_delivery(
+    connection: Connection, destination: str, *, holder: str, lease_s: float, now: datetime
+) -> Parcel | None:
+    """Take the delivery of one destination that has waited longest; at most one process gets it."""
+    free = _is_free(destination, now)
     oldest = (
         select(deliveries.c.id).where(free).order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(1)
     ).with_for_update(skip_locked=True)

@@ -1,4 +1,4 @@
-"""Statements about associations, studies and their instances. Take a connection, return frozen records."""
+"""Statements about studies and their instances. Take a connection, return frozen records."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,8 +21,9 @@ from sqlalchemy import (
 from ich_node.core.states import StudyEvent, StudyState, next_study_state
 from ich_node.core.urgency import NORMAL_S
 from ich_node.errors import UsageError
+from ich_node.store.hints import Topic, tell
 from ich_node.store.history import append
-from ich_node.store.tables import associations, instances, studies
+from ich_node.store.tables import instances, studies
 from ich_node.store.watch_tables import canaries
 
 
@@ -127,46 +128,6 @@ _ANOTHER = (
     )
     .returning(studies.c.id)
 )
-
-
-def open_association(
-    connection: Connection, *, receiver: str, calling_ae_title: str, address: str, now: datetime
-) -> int:
-    """Note that an association has begun; returns its number."""
-    statement = insert(associations).values(
-        receiver=receiver, calling_ae_title=calling_ae_title, address=address, opened_at=now, seen_at=now
-    )
-    key = connection.execute(statement).inserted_primary_key
-    assert key is not None
-    return int(key[0])
-
-
-def keep_associations_open(connection: Connection, receiver: str, *, now: datetime) -> None:
-    """Note that a receiver lives and holds the associations that it did not close."""
-    held = and_(associations.c.receiver == receiver, associations.c.closed_at.is_(None))
-    connection.execute(update(associations).where(held).values(seen_at=now))
-
-
-def close_association(connection: Connection, association_id: int, *, now: datetime) -> bool:
-    """Note that an association has ended, however it ended; False where somebody else had noted it."""
-    still_open = and_(associations.c.id == association_id, associations.c.closed_at.is_(None))
-    return connection.execute(update(associations).where(still_open).values(closed_at=now)).rowcount == 1
-
-
-def close_associations_of(connection: Connection, receiver: str, *, now: datetime) -> list[int]:
-    """Close what an earlier life of this receiver left open; returns their numbers."""
-    return _close(connection, associations.c.receiver == receiver, now)
-
-
-def close_associations_unseen(connection: Connection, *, since: datetime, now: datetime) -> list[int]:
-    """Close what a receiver left open that was not seen since and may never return; their numbers."""
-    return _close(connection, associations.c.seen_at < since, now)
-
-
-def _close(connection: Connection, these: ColumnElement[bool], now: datetime) -> list[int]:
-    open_ones = and_(these, associations.c.closed_at.is_(None))
-    closed = update(associations).where(open_ones).values(closed_at=now).returning(associations.c.id)
-    return sorted(connection.execute(closed).scalars())
 
 
 def find_instances(connection: Connection, sop_instance_uid: str) -> list[StoredInstance]:
@@ -365,6 +326,7 @@ def mark_ready(
     done = connection.execute(update(studies).where(still).values(values)).rowcount == 1
     if done:
         append(connection, study_id, "study.completed", now=now, by_deadline=by_deadline)
+        tell(connection, Topic.STUDIES)
     return done
 
 
@@ -398,3 +360,4 @@ def ask_again(connection: Connection, study: Study, *, now: datetime) -> None:
     if queued.rowcount != 1:
         raise UsageError(f"study {study.id} is changing just now; look at it and ask again")
     append(connection, study.id, "study.asked_again", now=now)
+    tell(connection, Topic.STUDIES)

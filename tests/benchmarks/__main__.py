@@ -8,11 +8,15 @@ from tempfile import TemporaryDirectory
 import torch
 from benchmarks.analysis import PAPERS_ENCODER, measure_networks, measure_preparation, measure_training
 from benchmarks.arrival import measure_arrival
+from benchmarks.latency import find_heads, measure_alone, measure_at_once, running_site
 from benchmarks.reception import measure_hanging_up, measure_idling, measure_reception, storescu_is_there
+from benchmarks.web import measure_web
 
 BUNDLES = Path(__file__).parents[2] / "model/bundles"
 SLICES = 40
 STUDIES_A_WAY, FIRST_SEED = 10, 880_000
+HEADS, OBJECTS, ALONE, ALONE_OF_RARE, AT_ONCE = 4, 600, 16, 1, 20
+Table = dict[str, dict[str, float]]
 
 
 def main() -> None:
@@ -30,15 +34,43 @@ def main() -> None:
         }
         reception = measure_reception(Path(folder)) if storescu_is_there() else {}
         idling = {"idling": measure_idling(Path(folder)), "hanging up": measure_hanging_up(Path(folder))}
-        latency = {"arrival": measure_arrival(Path(folder), studies=STUDIES_A_WAY, first_seed=FIRST_SEED)}
-    for title, table in (analysis | reception | idling | latency).items():
+        arrival = {"arrival": measure_arrival(Path(folder), studies=STUDIES_A_WAY, first_seed=FIRST_SEED)}
+        latency, web = _from_slice_to_report(bundle, Path(folder)) if bundle else ({}, {})
+    for title, table in (analysis | reception | idling | arrival | latency | {"web": web}).items():
         print_table(title, table)
-    everything = {"reception": reception | idling, "analysis": analysis, "latency": latency, "web": {}}
+    everything = {
+        "reception": reception | idling,
+        "analysis": analysis,
+        "latency": arrival | latency,
+        "web": web,
+    }
     print(json.dumps(everything))
 
 
-def print_table(title: str, table: dict[str, dict[str, float]]) -> None:
+def _from_slice_to_report(bundle: Path, folder: Path) -> tuple[dict[str, Table], Table]:
+    """Latencies at one study and at twenty at once, and then what a scrape of that node costs."""
+    heads = find_heads(bundle, folder, each=HEADS)
+    with running_site(folder) as site:
+        alone, stages = measure_alone(site, heads, each=ALONE, few=ALONE_OF_RARE, objects=OBJECTS)
+        busy, busy_stages, throughput = measure_at_once(site, heads, studies=AT_ONCE, objects=OBJECTS)
+        web = measure_web(site.node)
+    return {
+        "conditions": {
+            "one scanner": {"images_per_s": site.per_s, "objects": OBJECTS, "quiet_s": site.quiet_s}
+            | {"cores": os.cpu_count() or 1, "load": os.getloadavg()[2], "alone_s": heads.alone_s}
+        },
+        "latency, 1 at a time": alone,
+        "stages, 1 at a time": stages,
+        f"latency, {AT_ONCE} at once": busy,
+        f"stages, {AT_ONCE} at once": busy_stages,
+        f"throughput, {AT_ONCE} at once": throughput,
+    }, web
+
+
+def print_table(title: str, table: Table) -> None:
     """Print one line a row, each figure under its name."""
+    if not table:
+        return
     names = list(next(iter(table.values())))
     width = max(len(row) for row in (title, *table))
     print(f"{title:<{width}}  {'  '.join(f'{name:>14}' for name in names)}")

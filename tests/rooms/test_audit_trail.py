@@ -30,11 +30,11 @@ from ich_node.demo.node import write_settings
 from ich_node.dicom.audit import Kind
 from ich_node.intake.forget import forget_old_images
 from ich_node.intake.trail import record_arrivals, record_what_gone_receivers_took
+from ich_node.store.associations import close_association, close_associations_of, open_association
 from ich_node.store.audit import lines
 from ich_node.store.canaries import begin_canary
 from ich_node.store.database import Database
 from ich_node.store.pulse import Pulse
-from ich_node.store.studies import close_association, close_associations_of, open_association
 from ich_node.web.metrics import NodeMetrics
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

@@ -10,18 +10,16 @@ from reception import Message, accept, count
 from ich_node.core.states import StudyState
 from ich_node.intake.close import close_complete_studies
 from ich_node.store.arrivals import arrivals
+from ich_node.store.associations import (
+    close_association,
+    close_associations_of,
+    keep_associations_open,
+    open_association,
+)
 from ich_node.store.claims import claim_study
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
-from ich_node.store.studies import (
-    Study,
-    close_association,
-    close_associations_of,
-    find_study,
-    keep_associations_open,
-    mark_ready,
-    open_association,
-)
+from ich_node.store.studies import Study, find_study, mark_ready
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SERIES = ct_series(slices=3, rows=8, columns=8)

@@ -13,8 +13,9 @@ from ich_node.core.completion import COMPARED_AFTER_S
 from ich_node.core.states import StudyState
 from ich_node.intake.close import close_complete_studies
 from ich_node.intake.compare import UNANSWERED_PAUSE_S, SourceWatch
+from ich_node.store.associations import open_association
 from ich_node.store.database import Database
-from ich_node.store.studies import find_study, open_association
+from ich_node.store.studies import find_study
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 IMAGES = study()

@@ -15,9 +15,9 @@ from ich_node.core.states import StudyState
 from ich_node.dicom.report import read_back
 from ich_node.intake.close import close_complete_studies
 from ich_node.intake.early import EarlyWatch
+from ich_node.store.associations import keep_associations_open, open_association
 from ich_node.store.claims import claim_early
 from ich_node.store.history import history_of
-from ich_node.store.studies import keep_associations_open, open_association
 from ich_node.worker import Stopping, work_once
 from model.manifest import Thresholds
 

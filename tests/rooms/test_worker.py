@@ -12,8 +12,9 @@ from reception import Message
 from ich_node.core.states import DeliveryState, StudyState
 from ich_node.dicom.report import read_back
 from ich_node.intake.close import close_complete_studies
+from ich_node.store.associations import open_association
 from ich_node.store.deliveries import send_again
-from ich_node.store.studies import ask_again, find_instances, find_study, open_association
+from ich_node.store.studies import ask_again, find_instances, find_study
 from ich_node.worker import Stopping, work_once
 from model.manifest import Thresholds
 

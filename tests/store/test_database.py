@@ -14,11 +14,12 @@ from peers import PostgresServer
 from ich_node.errors import Collision, DatabaseAway, SettingsError, UsageError
 from ich_node.settings.tree import load
 from ich_node.store import audit_tables, tables, watch_tables  # noqa: F401
+from ich_node.store.associations import open_association
 from ich_node.store.database import Database, await_current, installation_uid, require_current
 from ich_node.store.deliveries import claim_delivery, deliveries_of
 from ich_node.store.history import append, history_of
 from ich_node.store.migration import alembic_config, migrate
-from ich_node.store.studies import find_study, open_association
+from ich_node.store.studies import find_study
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ADD_STUDY = (

@@ -9,8 +9,8 @@ from reception import count, eventually
 from sqlalchemy import Connection
 
 from ich_node.errors import Collision, DatabaseAway
+from ich_node.store.associations import open_association
 from ich_node.store.database import Database
-from ich_node.store.studies import open_association
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
