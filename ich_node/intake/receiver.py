@@ -9,26 +9,23 @@ import time
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import cast
 
 from pydicom.dataset import Dataset
-from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.events import Event, EventHandlerType
+from pynetdicom.events import Event
 
 from ich_node.core.urgency import Urgency
 from ich_node.dicom.commitment import PROCESSING_FAILURE, commitment_of
 from ich_node.dicom.part10 import FileMeta, encode_file_meta
-from ich_node.errors import Collision, DatabaseAway, UsageError
+from ich_node.errors import Collision, DatabaseAway
 from ich_node.intake.accept import Answer, Peer, Received, accept, out_of_resources
 from ich_node.intake.adopt import reconcile
-from ich_node.intake.listener import BoundedSocket, Limits, Listener, Places, Transport
-from ich_node.intake.messages import OnDisk, StreamedMessages
-from ich_node.intake.secured import SecuredSocket
+from ich_node.intake.listening import DRAIN_IDLE_S, TICK_S, drain, listen
+from ich_node.intake.messages import OnDisk
 from ich_node.log import logger
-from ich_node.network import SUCCESS, adjust_pynetdicom, application_entity, entries_of, is_known
+from ich_node.network import SUCCESS, adjust_pynetdicom, entries_of, is_known
 from ich_node.settings.sections import Sender
 from ich_node.settings.tree import Settings
 from ich_node.store.confirmations import keep_commitment
@@ -45,13 +42,10 @@ from ich_node.store.studies import (
     keep_associations_open,
     open_association,
 )
-from ich_node.tls import Credentials, PeerCertificate
+from ich_node.tls import PeerCertificate
 
 CALLING_AE_TITLE_NOT_RECOGNIZED, CALLED_AE_TITLE_NOT_RECOGNIZED = 3, 7  # PS3.8 9.3.4
 INVALID_ARGUMENT_VALUE = 0x0115  # PS3.7 C
-TICK_S = 0.1
-PDU_WITHIN_S = 30.0
-DRAIN_S, DRAIN_IDLE_S = 10.0, 1.0  # at the end: for all associations, for one that is silent
 SEEN_EVERY_S = 5.0  # well within GONE_AFTER_S of core.completion
 RECONCILE_AGAIN_S = 30.0  # after an error
 
@@ -302,7 +296,7 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
     )
     pulse = Pulse(database, "receive")
     prepared = reception.prepare()
-    listeners = _listen(settings, reception)
+    listeners = listen(settings, reception)
     try:
         for listener in listeners:
             logger().info("receiver.started", host=settings.receiver.host, port=listener.port)
@@ -315,7 +309,7 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
     finally:
         for listener in listeners:
             listener.stop()
-        _drain(listeners, reception)
+        drain(listeners, reception.is_busy)
         reception.close_ended()
         pulse.end()
         if reconciliation.ident is not None:
@@ -342,70 +336,3 @@ def _reconcile(database: Database, archive: Archive, started_at: datetime, stop:
             pause_s = RECONCILE_AGAIN_S
         else:
             return
-
-
-def _listen(settings: Settings, reception: Reception) -> list[Listener]:
-    """Listen in clear text, over TLS, or both; raises UsageError."""
-    facts = settings.receiver
-    entity = application_entity(facts.ae_title)
-    entity.network_timeout = facts.idle_timeout_s
-    entity.acse_timeout = min(PDU_WITHIN_S, facts.idle_timeout_s)
-    limits = Limits(
-        associations=facts.max_associations,
-        associations_per_address=facts.max_associations_per_address,
-        pdu_bytes=facts.max_pdu_bytes,
-        data_set_bytes=facts.max_instance_mb * 1_000_000,
-        pdu_within_s=min(PDU_WITHIN_S, facts.idle_timeout_s),
-    )
-    transports: dict[int, Transport] = {facts.port: BoundedSocket} if facts.port else {}
-    if facts.tls_port:
-        credentials = Credentials(settings.tls)
-        credentials.accepting()  # wrong files are said now
-        transports[facts.tls_port] = partial(
-            SecuredSocket, credentials=credentials, refused=reception.refuse_handshake
-        )
-    handlers: list[EventHandlerType] = [
-        (evt.EVT_C_STORE, reception.store),
-        (evt.EVT_N_EVENT_REPORT, reception.commit),
-    ]
-    places = Places(limits)
-    listeners: list[Listener] = []
-    for port, transport in transports.items():
-        try:
-            listener = Listener(
-                entity,
-                (facts.host, port),
-                limits=limits,
-                places=places,
-                admission=reception.admit,
-                begin=reception.begin,
-                handlers=handlers,
-                transport=transport,
-            )
-        except OSError as error:
-            for bound in listeners:
-                bound.server_close()
-            raise UsageError(f"cannot listen on {facts.host}:{port} ({error.strerror})") from error
-        listeners.append(listener)
-    for one in listeners:
-        threading.Thread(target=one.serve_forever, kwargs={"poll_interval": TICK_S}, daemon=True).start()
-    return listeners
-
-
-def _drain(listeners: list[Listener], reception: Reception) -> None:
-    """Let associations end by themselves; end those that are silent, and after a while all."""
-    end = time.monotonic() + DRAIN_S
-    while time.monotonic() < end + DRAIN_S:
-        associations = [one for listener in listeners for one in listener.active_associations]
-        if not associations:
-            return
-        for association in associations:
-            if association.requestor.primitive is None:
-                cast("BoundedSocket", association.dul.socket).cut()  # it never said who it is
-                continue
-            silent_s = time.monotonic() - cast("StreamedMessages", association.dimse).last_heard
-            idle = silent_s > DRAIN_IDLE_S and not reception.is_busy(association)
-            if idle or time.monotonic() > end:
-                association.acse_timeout = 1  # how long we wait for the peer to hang up
-                association.abort(block=False)
-        time.sleep(TICK_S)
