@@ -13,7 +13,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event, EventHandlerType
 
 from ich_node.errors import UsageError
-from ich_node.intake.listener import BoundedSocket, Limits, Listener, Places, Transport
+from ich_node.intake.listener import BoundedSocket, Limits, Listener, Places, Rejection, Transport
 from ich_node.intake.messages import StreamedMessages
 from ich_node.intake.secured import SecuredSocket
 from ich_node.network import application_entity
@@ -31,7 +31,7 @@ class Handling(Protocol):
 
     def admit(
         self, called: str, calling: str, address: str, certificate: PeerCertificate | None
-    ) -> int | None: ...
+    ) -> Rejection | None: ...
     def refuse_handshake(self, address: str, why: str) -> None: ...
     def begin(self, association: Association, request: C_STORE) -> Incoming: ...
     def store(self, event: Event) -> Dataset | int: ...
