@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -142,7 +142,8 @@ class Incoming:
         os.close(self._descriptor)
         self._descriptor = -1
         if not self._kept:
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # what cannot be removed is swept later
+                self._path.unlink()
 
     def _copy(self) -> None:
         """Be a temporary file again, with the same content: the one that was renamed has gone."""
