@@ -72,11 +72,17 @@ def application_entity(ae_title: str) -> AE:
     return entity
 
 
+def plain_address(address: str) -> str:
+    """An address as entries name it: of IPv4 where it is one in IPv6's clothes, and without an interface."""
+    plain = ip_address(address.partition("%")[0])
+    if isinstance(plain, IPv6Address) and plain.ipv4_mapped:
+        return str(plain.ipv4_mapped)
+    return str(plain)
+
+
 def entries_of(senders: Sequence[Sender], ae_title: str, address: str) -> list[Sender]:
     """The entries for an AE title at an address."""
-    caller = ip_address(address.partition("%")[0])
-    if isinstance(caller, IPv6Address) and caller.ipv4_mapped:
-        caller = caller.ipv4_mapped
+    caller = ip_address(plain_address(address))
     return [
         sender
         for sender in senders

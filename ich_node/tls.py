@@ -4,6 +4,7 @@ Reads the files that `[tls]` names; connects only to learn why a handshake faile
 """
 
 import hashlib
+import re
 import socket
 import threading
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ from ich_node.settings.sections import RemoteEntity, Tls
 # RFC 9325 4.2: forward secrecy and authenticated encryption; 4.5: level 2 lets no key below 112 bits through
 SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
 _ALERT_WITHIN_S = 1.0  # in TLS 1.3 a peer looks at our certificate after the handshake has ended for us
+_FINGERPRINT = re.compile("[0-9a-f]{64}")  # SHA-256
 MOST_NAMES = 3  # of a peer's certificate, in a message
 _OTHER_NAME = (62, 64)  # verify codes of OpenSSL: not for this host name, not for this address
 _UNSIGNED = (
@@ -81,7 +83,9 @@ class PeerCertificate:
     def is_meant_by(self, entry: str) -> bool:
         """Whether an entry of the settings names this certificate, by a name of it or by its fingerprint."""
         plain = entry.replace(":", "").lower()
-        return plain == self.sha256 or entry.lower() in {name.lower() for name in self.names}
+        if _FINGERPRINT.fullmatch(plain):
+            return plain == self.sha256  # such a name an authority would sign for anybody
+        return entry.lower() in {name.lower() for name in self.names}
 
 
 def _names(certificate: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
 """What lets a caller in, in words for the administrator."""
 
 import shlex
+from collections.abc import Sequence
 
 from ich_node.settings.sections import Sender
 from ich_node.settings.tree import Settings
 from ich_node.store.database import Database
 from ich_node.store.quarantine import RefusedCaller
-from ich_node.store.senders import list_allowed
+from ich_node.store.senders import AllowedSender, list_allowed
 
 
 def way_in(sender: Sender) -> str:
@@ -33,12 +34,17 @@ def command_for(ae_title: str, address: str, certificate: str = "") -> str:
 def with_allowed(settings: Settings, database: Database) -> Settings:
     """The settings, with the senders that an administrator let in beside theirs."""
     with database.reading() as connection:
-        allowed = tuple(one.sender for one in list_allowed(connection))
-    return settings.model_copy(update={"senders": (*settings.senders, *allowed)})
+        return beside(settings, list_allowed(connection))
+
+
+def beside(settings: Settings, allowed: Sequence[AllowedSender]) -> Settings:
+    """The settings, with these senders beside theirs."""
+    senders = (*settings.senders, *(one.sender for one in allowed))
+    return settings.model_copy(update={"senders": senders})
 
 
 def what_lets_in(caller: RefusedCaller, settings: Settings) -> str:
-    """What to do so that a caller who was refused may send."""
+    """What to do so that a caller who was refused may send; the settings hold all who may send now."""
     ours = settings.receiver
     if caller.trouble:
         return f"its TLS handshake failed: {caller.trouble}"

@@ -221,14 +221,14 @@ def _lines_of(fetched: "Fetched") -> Iterator[str]:
 
 def _say_refused(settings: Settings, database: "Database", *, since: datetime) -> None:
     """Name the callers that the receiver refused meanwhile: the PACS may send under another title."""
-    from ich_node.cli.callers import what_lets_in
+    from ich_node.cli.callers import what_lets_in, with_allowed
     from ich_node.store.quarantine import list_refused_callers
 
     with database.transaction() as connection:
         refused = [caller for caller in list_refused_callers(connection) if caller.last_at >= since]
     for caller in refused:
         say(f"  meanwhile the receiver refused {caller.calling_ae_title!r} from {caller.address}")
-        say(f"  {what_lets_in(caller, settings)}")
+        say(f"  {what_lets_in(caller, with_allowed(settings, database))}")
 
 
 def _counted(number: int, one: str, many: str | None = None) -> str:

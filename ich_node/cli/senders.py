@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 @senders.command("list")
 def list_senders(context: typer.Context) -> None:
     """List who may send and who was refused, with the command that would let them in."""
-    from ich_node.cli.callers import way_in, what_lets_in, who_called
+    from ich_node.cli.callers import beside, way_in, what_lets_in, who_called
     from ich_node.store.quarantine import list_refused_callers
     from ich_node.store.senders import list_allowed
 
@@ -49,7 +49,7 @@ def list_senders(context: typer.Context) -> None:
             f"last {caller.last_at.astimezone():%Y-%m-%d %H:%M}: "
             f"{who_called(caller)}"
         )
-        say("  " + what_lets_in(caller, settings).replace("\n", "\n  "))
+        say("  " + what_lets_in(caller, beside(settings, allowed)).replace("\n", "\n  "))
 
 
 @senders.command()
@@ -80,21 +80,32 @@ def allow(
 
 
 @senders.command()
-def remove(context: typer.Context, ae_title: AETitle, address: Address) -> None:
+def remove(
+    context: typer.Context,
+    ae_title: AETitle,
+    address: Address,
+    certificate: Annotated[
+        str | None, typer.Option(help="only the way in with this one ('' is clear text); else all of them")
+    ] = None,
+) -> None:
     """Let a sender in no more that `allow` let in; a running association of its goes on to its end."""
-    from ich_node.store.senders import remove_sender
+    from ich_node.cli.callers import way_in
+    from ich_node.store.senders import list_allowed, remove_senders
 
     with given(context).database().transaction() as connection:
-        found = remove_sender(connection, ae_title=ae_title, address=address)
-        if found:
-            who = f"{ae_title} from {address}"
-            write(connection, command_event("senders remove", about=who, configures=True))
-    if not found:
+        before = [one.sender for one in list_allowed(connection)]
+        remove_senders(connection, ae_title=ae_title, address=address, certificate=certificate)
+        after = [one.sender for one in list_allowed(connection)]
+        removed = [one for one in before if one not in after]
+        for one in removed:
+            write(connection, command_event("senders remove", about=way_in(one), configures=True))
+    if not removed:
         raise UsageError(
             f"{ae_title} at {address} was not let in by `ich-node senders allow`; those of the settings are "
             "removed there, see `ich-node senders list`"
         )
-    say(f"may send no more: {ae_title} from {address}")
+    for one in removed:
+        say(f"may send no more: {way_in(one)}")
 
 
 def _require_a_port(sender: Sender, settings: Settings) -> None:

@@ -2,9 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO, cast
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.uid import UID
 
+from ich_node.dicom.bounds import BoundedFile, open_sequence
 from ich_node.dicom.values import quietly, text, whole
 
 PUSH_MODEL = "1.2.840.10008.1.20.1"
@@ -36,6 +41,13 @@ def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
     return reference
 
 
+def read_commitment(content: BinaryIO, transfer_syntax: UID) -> Commitment:
+    """Read an N-EVENT-REPORT from its bytes, within bounds; raises whatever pydicom raises."""
+    file = cast("BinaryIO", BoundedFile(content))
+    report = read_dataset(file, transfer_syntax.is_implicit_VR, transfer_syntax.is_little_endian)
+    return commitment_of(report)
+
+
 def commitment_of(report: Dataset) -> Commitment:
     """Read an N-EVENT-REPORT; what it names in both lists is not kept."""
     with quietly():
@@ -50,4 +62,7 @@ def commitment_of(report: Dataset) -> Commitment:
 
 
 def _items(report: Dataset, keyword: str) -> Sequence[Dataset]:
+    raw = cast("object", report.get_item(keyword)) if keyword in report else None
+    if isinstance(raw, RawDataElement):
+        return open_sequence(raw, report)
     return report.get(keyword) or ()

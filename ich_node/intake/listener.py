@@ -3,6 +3,7 @@
 Nothing a peer does may hold or fill the process: an association over a limit ends, the others go on.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -37,13 +38,12 @@ LEAST_PDU_LIMIT = 1 << 18
 WAITING_ROOM, WAITING_ROOM_PER_ADDRESS = 50, 10
 _PROMPT_S = 0.1  # a PDU that comes as fast as that needs no time limits set anew
 A_ABORT_PDU = bytes.fromhex("07000000000400000200")  # by the service provider, reason not specified
-REJECTED_PERMANENT, BY_SERVICE_USER = 1, 1
 LOCAL_LIMIT_EXCEEDED = (2, 3, 2)  # transient, by the service provider's presentation part
 TRANSFER_SYNTAXES_NOT_SUPPORTED = 4  # PS3.8 9.3.3.2
 
-# called title, calling title, address, certificate (None: clear text); the answer is the reason of a
-# rejection (PS3.8 9.3.4) or None
-Admission = Callable[[str, str, str, PeerCertificate | None], int | None]
+Rejection = tuple[int, int, int]  # result, source, reason (PS3.8 9.3.4)
+# called title, calling title, address, certificate (None: clear text); the answer is None for who may come in
+Admission = Callable[[str, str, str, PeerCertificate | None], Rejection | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +155,7 @@ class Places:
         self._limits = limits
         self._taken: list[tuple[Association, str]] = []
         self._lock = threading.Lock()
+        self.listeners: list[Listener] = []  # all that lead to these places
 
     def take(self, association: Association, address: str) -> bool:
         """Take a place for an association, until it is over; False where its address, or all, have enough."""
@@ -187,10 +188,10 @@ class StrictNegotiation(ACSE):
         called, calling = request.called_ae_title.strip(), request.calling_ae_title.strip()
         address = str(self.requestor.address)
         certificate = cast("BoundedSocket", self.assoc.dul.socket).certificate
-        reason = self._admission(called, calling, address, certificate)
-        if reason is not None:
+        rejection = self._admission(called, calling, address, certificate)
+        if rejection is not None:
             self.requestor.ae_title = request.calling_ae_title
-            self._reject(REJECTED_PERMANENT, BY_SERVICE_USER, reason)
+            self._reject(*rejection)
             return
         if not self._places.take(self.assoc, address):
             logger().warning("association.over_limit", error="receiver.max_associations or per address")
@@ -277,7 +278,8 @@ class Listener(AssociationServer):
         self.admission = admission
         self.begin = begin
         self.places = places
-        entity.maximum_associations = limits.associations + WAITING_ROOM  # `places` is stricter
+        places.listeners.append(self)
+        entity.maximum_associations = sys.maxsize  # pynetdicom counts who waits too; `places` does not
         entity.maximum_pdu_size = limits.pdu_bytes
         super().__init__(
             entity,
@@ -301,13 +303,18 @@ class Listener(AssociationServer):
         return connection, address
 
     def verify_request(self, request: object, client_address: object) -> bool:
-        """Take no more connections than associations and waiting ones may be, of all and of one address."""
+        """Take no more connections than associations and waiting ones may be, here and of one address.
+
+        Who fills the waiting room of one port leaves that of the other to its callers.
+        """
         address = cast("tuple[str, int]", client_address)[0]
-        connections = [str(one.requestor.address) for one in self.active_associations]
-        most_of_one = self.limits.associations_per_address + WAITING_ROOM_PER_ADDRESS
+        of_port = {listener: listener.active_associations for listener in self.places.listeners}
+        of_address = sum(
+            str(one.requestor.address) == address for connections in of_port.values() for one in connections
+        )
         return (
-            len(connections) < self.limits.associations + WAITING_ROOM
-            and connections.count(address) < most_of_one
+            len(of_port[self]) < self.limits.associations + WAITING_ROOM
+            and of_address < self.limits.associations_per_address + WAITING_ROOM_PER_ADDRESS
         )
 
     def handle_error(self, request: object, client_address: object) -> None:

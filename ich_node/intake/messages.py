@@ -26,6 +26,8 @@ LONGEST_COMMAND = 1 << 16
 # of a data set that is not to be stored: a Storage Commitment result names each instance in 200 bytes
 LONGEST_IN_MEMORY = 1 << 22
 
+MOST_WAITING = 8  # images sent without waiting for an answer (PS3.7 D.3.3.3: one, unless agreed): each a file
+
 # how a file begins for the data set of a request that comes next
 Begin = Callable[[Association, C_STORE], Incoming]
 
@@ -56,7 +58,7 @@ class StreamedMessages(DIMSEServiceProvider):
 
     def __init__(self, association: Association, limit_bytes: int, begin: Begin) -> None:
         super().__init__(association)
-        self._limit_bytes, self._begin = limit_bytes, begin
+        self._limit_bytes, self._begin_file = limit_bytes, begin
         self._request: Any = None  # of the message whose data set is coming
         self._data_set: BytesIO | None = None
         self._command_bytes = self._taken_bytes = 0
@@ -69,8 +71,10 @@ class StreamedMessages(DIMSEServiceProvider):
             for context_id, value in primitive.presentation_data_value_list:
                 self._take(context_id, value)
         except Exception as error:  # noqa: BLE001  pynetdicom's for commands that make no sense
-            words = str(error) if isinstance(error, OverLimit) else type(error).__name__
-            logger().warning("association.over_limit", error=words)
+            if isinstance(error, OverLimit):
+                logger().warning("association.over_limit", error=str(error))
+            else:
+                logger().warning("association.failed", error=type(error).__name__)
             self.discard()
             self.dul.event_queue.put("Evt19")  # as pynetdicom ends it where a message is invalid
 
@@ -159,6 +163,11 @@ class StreamedMessages(DIMSEServiceProvider):
             else:
                 self._request, self._data_set, self._taken_bytes = request, self.message.data_set, 0
         return ends_here
+
+    def _begin(self, association: Association, request: C_STORE) -> Incoming:
+        if self.msg_queue.qsize() >= MOST_WAITING:
+            raise OverLimit("images sent without waiting for answers")
+        return self._begin_file(association, request)
 
     def _whole(self) -> None:
         request, self._request, self.message = self._request, None, None

@@ -9,27 +9,26 @@ import time
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
+from io import BytesIO
 from typing import cast
 
 from pydicom.dataset import Dataset
-from pynetdicom import evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.events import Event, EventHandlerType
+from pynetdicom.dimse_primitives import C_STORE, N_EVENT_REPORT
+from pynetdicom.events import Event
 
 from ich_node.core.urgency import Urgency
-from ich_node.dicom.commitment import PROCESSING_FAILURE, commitment_of
+from ich_node.dicom.commitment import PROCESSING_FAILURE, read_commitment
 from ich_node.dicom.part10 import FileMeta, encode_file_meta
-from ich_node.errors import Collision, DatabaseAway, UsageError
+from ich_node.errors import Collision, DatabaseAway
 from ich_node.intake.accept import Answer, Peer, Received, accept, out_of_resources
 from ich_node.intake.adopt import reconcile
-from ich_node.intake.listener import BoundedSocket, Limits, Listener, Places, Transport
-from ich_node.intake.messages import OnDisk, StreamedMessages
-from ich_node.intake.secured import SecuredSocket
+from ich_node.intake.listener import Rejection
+from ich_node.intake.listening import DRAIN_IDLE_S, TICK_S, drain, listen
+from ich_node.intake.messages import OnDisk
 from ich_node.intake.trail import record_arrivals, record_refusal
 from ich_node.log import logger
-from ich_node.network import SUCCESS, adjust_pynetdicom, application_entity, entries_of, is_known
+from ich_node.network import SUCCESS, adjust_pynetdicom, entries_of, is_known, plain_address
 from ich_node.settings.sections import Sender
 from ich_node.settings.tree import Settings
 from ich_node.store.associations import (
@@ -45,13 +44,12 @@ from ich_node.store.incoming import Incoming
 from ich_node.store.pulse import Pulse
 from ich_node.store.refusals import note_refusal
 from ich_node.store.senders import list_allowed
-from ich_node.tls import Credentials, PeerCertificate
+from ich_node.tls import PeerCertificate
 
-CALLING_AE_TITLE_NOT_RECOGNIZED, CALLED_AE_TITLE_NOT_RECOGNIZED = 3, 7  # PS3.8 9.3.4
+# PS3.8 9.3.4: for good, by the service's user; for now, by its provider
+CALLING_AE_TITLE_NOT_RECOGNIZED, CALLED_AE_TITLE_NOT_RECOGNIZED = (1, 1, 3), (1, 1, 7)
+TEMPORARY_CONGESTION = (2, 3, 1)
 INVALID_ARGUMENT_VALUE = 0x0115  # PS3.7 C
-TICK_S = 0.1
-PDU_WITHIN_S = 30.0
-DRAIN_S, DRAIN_IDLE_S = 10.0, 1.0  # at the end: for all associations, for one that is silent
 SEEN_EVERY_S = 5.0  # well within GONE_AFTER_S of core.completion
 RECONCILE_AGAIN_S = 30.0  # after an error
 
@@ -71,22 +69,30 @@ class Reception:
         self._prepared = False
         self._attempts = 0
         self._seen_at = 0.0
-        self._allowed: tuple[Sender, ...] = ()  # by an administrator, beside the settings
+        self._allowed: tuple[Sender, ...] | None = None  # by an administrator; None: nobody could look yet
         self._urgencies: dict[tuple[str, str], Urgency] = {}
 
     def admit(
         self, called: str, calling: str, address: str, certificate: PeerCertificate | None
-    ) -> int | None:
+    ) -> Rejection | None:
         """Say why a caller is rejected, None for one that may come in; list the rejected for the admin."""
+        address = plain_address(address)
         if called != self._settings.receiver.ae_title:
-            reason = CALLED_AE_TITLE_NOT_RECOGNIZED
-        elif not self._is_known(calling, address, certificate):
-            reason = CALLING_AE_TITLE_NOT_RECOGNIZED
-        else:
+            rejection = CALLED_AE_TITLE_NOT_RECOGNIZED
+        elif self._is_known(calling, address, certificate):
             return None
+        elif self._allowed is None:
+            logger().warning("caller.put_off", ae_title=calling, address=address)
+            return TEMPORARY_CONGESTION
+        else:
+            rejection = CALLING_AE_TITLE_NOT_RECOGNIZED
         name, sha256 = (next(iter(certificate.names), ""), certificate.sha256) if certificate else ("", "")
         logger().warning(
-            "caller.refused", ae_title=calling, address=address, reason=reason, certificate=name or sha256
+            "caller.refused",
+            ae_title=calling,
+            address=address,
+            reason=rejection[2],
+            certificate=name or sha256,
         )
         self._list_refused(
             calling_ae_title=calling,
@@ -95,23 +101,27 @@ class Reception:
             certificate_name=name,
             certificate_sha256=sha256,
         )
-        return reason
+        return rejection
 
     def _is_known(self, calling: str, address: str, certificate: PeerCertificate | None) -> bool:
         """Whether the settings let a caller in, or an administrator did: that holds from now on, at once."""
         if is_known(self._settings.admitted, calling, address, certificate):
             return True
+        self._look_who_is_allowed()
+        return is_known(self._allowed or (), calling, address, certificate)
+
+    def _look_who_is_allowed(self) -> None:
         try:
             with self._database.reading() as connection:
                 allowed = tuple(one.sender for one in list_allowed(connection))
         except (Collision, DatabaseAway):
-            allowed = self._allowed  # as it was when it was last looked at
+            return  # it stays as it was when it was last looked at
         if allowed != self._allowed:
             self._allowed, self._urgencies = allowed, {}
-        return is_known(allowed, calling, address, certificate)
 
     def refuse_handshake(self, address: str, why: str) -> None:
         """Log and list a caller that did not get through the handshake of TLS."""
+        address = plain_address(address)
         logger().warning("tls.refused", address=address, error=why)
         self._list_refused(calling_ae_title="", called_ae_title="", address=address, trouble=why)
 
@@ -140,7 +150,7 @@ class Reception:
             self._busy.add(event.assoc)
         try:
             answer = self._store(event)
-            if answer.status != SUCCESS:
+            if answer.status != SUCCESS and not answer.database_is_away:
                 self._count_refusal(answer.status)
             return _response(answer)
         except Exception as error:  # noqa: BLE001  # an error of ours with one instance: the others follow
@@ -152,17 +162,18 @@ class Reception:
                 self._busy.discard(event.assoc)
 
     def _count_refusal(self, status: int) -> None:
-        """Count what a sender may be waiting with; while the database is away only the log tells."""
+        """Count what a sender may be waiting with; the answer does not depend on it."""
         try:
             with self._database.transaction() as connection:
                 note_refusal(connection, status, now=datetime.now(UTC))
-        except (Collision, DatabaseAway):
-            logger().warning("refusal.not_counted", status=f"{status:04X}")
+        except Exception as error:  # noqa: BLE001  a count is no reason to keep a sender without its answer
+            logger().warning("refusal.not_counted", status=f"{status:04X}", error=type(error).__name__)
 
     def commit(self, event: Event) -> tuple[int, None]:
         """Take an N-EVENT-REPORT: which reports of ours a destination keeps (PS3.4 J.3.3)."""
         try:
-            commitment = commitment_of(event.event_information)
+            content = cast("N_EVENT_REPORT", event.request).EventInformation
+            commitment = read_commitment(cast("BytesIO", content), event.context.transfer_syntax)
             with self._database.transaction() as connection:
                 count = keep_commitment(connection, commitment, now=datetime.now(UTC))
         except Exception as error:  # noqa: BLE001  # whatever the peer wrote, it hears that we did not take it
@@ -178,18 +189,17 @@ class Reception:
 
     def _store(self, event: Event) -> Answer:
         request = cast("C_STORE", event.request)
-        peer = self._peer(event.assoc)
         try:
             if not self._prepared:
                 raise DatabaseAway
-            association_id = self._association_id(event.assoc, peer)
+            association_id = self._association_id(event.assoc)
         except (Collision, DatabaseAway) as error:
             return out_of_resources(error)
         received = Received(
             sop_class_uid=str(request.AffectedSOPClassUID),
             sop_instance_uid=str(request.AffectedSOPInstanceUID),
             transfer_syntax_uid=str(event.context.transfer_syntax),
-            peer=peer,
+            peer=self._peer(event.assoc),
             association_id=association_id,
             priority=int(request.Priority or 0),
         )
@@ -199,10 +209,9 @@ class Reception:
         )
 
     def _peer(self, association: Association) -> Peer:
-        ae_title, address = str(association.requestor.ae_title).strip(), _address(association)
-        caller = (ae_title, address)
+        ae_title, address = caller = _caller(association)
         if caller not in self._urgencies:
-            entries = entries_of((*self._settings.admitted, *self._allowed), ae_title, address)
+            entries = entries_of((*self._settings.admitted, *(self._allowed or ())), ae_title, address)
             said = [entry.urgency for entry in entries] or [Urgency.NORMAL]
             self._urgencies[caller] = min(said, key=tuple(Urgency).index)
         return Peer(ae_title=ae_title, address=address, urgency=self._urgencies[caller])
@@ -260,18 +269,20 @@ class Reception:
             return  # the next tick says it
         self._seen_at = time.monotonic()
 
-    def _association_id(self, association: Association, peer: Peer) -> int:
+    def _association_id(self, association: Association) -> int:
         """The row of this association, made at its first instance."""
         with self._lock:
             known = self._open.get(association)
         if known is not None:
             return known
+        self._look_who_is_allowed()  # an administrator may have said how urgent its studies are
+        ae_title, address = _caller(association)
         with self._database.transaction() as connection:
             number = open_association(
                 connection,
                 receiver=self._name,
-                calling_ae_title=peer.ae_title,
-                address=peer.address,
+                calling_ae_title=ae_title,
+                address=address,
                 now=datetime.now(UTC),
             )
         with self._lock:
@@ -279,8 +290,9 @@ class Reception:
         return number
 
 
-def _address(association: Association) -> str:
-    return str(association.requestor.address)
+def _caller(association: Association) -> tuple[str, str]:
+    """Its title and its address."""
+    return str(association.requestor.ae_title).strip(), str(association.requestor.address)
 
 
 def _response(answer: Answer) -> Dataset | int:
@@ -307,7 +319,7 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
     )
     pulse = Pulse(database, "receive")
     prepared = reception.prepare()
-    listeners = _listen(settings, reception)
+    listeners = listen(settings, reception)
     try:
         for listener in listeners:
             logger().info("receiver.started", host=settings.receiver.host, port=listener.port)
@@ -320,7 +332,7 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
     finally:
         for listener in listeners:
             listener.stop()
-        _drain(listeners, reception)
+        drain(listeners, reception.is_busy)
         reception.close_ended()
         pulse.end()
         if reconciliation.ident is not None:
@@ -347,70 +359,3 @@ def _reconcile(database: Database, archive: Archive, started_at: datetime, stop:
             pause_s = RECONCILE_AGAIN_S
         else:
             return
-
-
-def _listen(settings: Settings, reception: Reception) -> list[Listener]:
-    """Listen in clear text, over TLS, or both; raises UsageError."""
-    facts = settings.receiver
-    entity = application_entity(facts.ae_title)
-    entity.network_timeout = facts.idle_timeout_s
-    entity.acse_timeout = min(PDU_WITHIN_S, facts.idle_timeout_s)
-    limits = Limits(
-        associations=facts.max_associations,
-        associations_per_address=facts.max_associations_per_address,
-        pdu_bytes=facts.max_pdu_bytes,
-        data_set_bytes=facts.max_instance_mb * 1_000_000,
-        pdu_within_s=min(PDU_WITHIN_S, facts.idle_timeout_s),
-    )
-    transports: dict[int, Transport] = {facts.port: BoundedSocket} if facts.port else {}
-    if facts.tls_port:
-        credentials = Credentials(settings.tls)
-        credentials.accepting()  # wrong files are said now
-        transports[facts.tls_port] = partial(
-            SecuredSocket, credentials=credentials, refused=reception.refuse_handshake
-        )
-    handlers: list[EventHandlerType] = [
-        (evt.EVT_C_STORE, reception.store),
-        (evt.EVT_N_EVENT_REPORT, reception.commit),
-    ]
-    places = Places(limits)
-    listeners: list[Listener] = []
-    for port, transport in transports.items():
-        try:
-            listener = Listener(
-                entity,
-                (facts.host, port),
-                limits=limits,
-                places=places,
-                admission=reception.admit,
-                begin=reception.begin,
-                handlers=handlers,
-                transport=transport,
-            )
-        except OSError as error:
-            for bound in listeners:
-                bound.server_close()
-            raise UsageError(f"cannot listen on {facts.host}:{port} ({error.strerror})") from error
-        listeners.append(listener)
-    for one in listeners:
-        threading.Thread(target=one.serve_forever, kwargs={"poll_interval": TICK_S}, daemon=True).start()
-    return listeners
-
-
-def _drain(listeners: list[Listener], reception: Reception) -> None:
-    """Let associations end by themselves; end those that are silent, and after a while all."""
-    end = time.monotonic() + DRAIN_S
-    while time.monotonic() < end + DRAIN_S:
-        associations = [one for listener in listeners for one in listener.active_associations]
-        if not associations:
-            return
-        for association in associations:
-            if association.requestor.primitive is None:
-                cast("BoundedSocket", association.dul.socket).cut()  # it never said who it is
-                continue
-            silent_s = time.monotonic() - cast("StreamedMessages", association.dimse).last_heard
-            idle = silent_s > DRAIN_IDLE_S and not reception.is_busy(association)
-            if idle or time.monotonic() > end:
-                association.acse_timeout = 1  # how long we wait for the peer to hang up
-                association.abort(block=False)
-        time.sleep(TICK_S)

@@ -13,6 +13,7 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE
+from pynetdicom.timer import Timer
 
 from ich_node.intake.messages import ESTABLISHED, StreamedMessages
 from ich_node.log import logger
@@ -49,13 +50,40 @@ class Fragments:
             offset += 4 + length
 
 
+class SteadyTimer(Timer):
+    """Of a state machine that ends what is silent; a step of the clock on the wall ends nothing early."""
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until it expires, 1 where it never does."""
+        if self.timeout is None:
+            return 1
+        if self._start_time is None:
+            return self.timeout
+        end = time.monotonic() if self._end_time is None else self._end_time
+        return self.timeout - (end - self._start_time)
+
+    def start(self) -> None:
+        """Begin anew."""
+        self._start_time, self._end_time = time.monotonic(), None
+
+    def stop(self) -> None:
+        """Stand still."""
+        self._end_time = time.monotonic()
+
+
 class OneThreadLayer(DULServiceProvider):
     """The upper layer of a connection, driven by the thread of the association that asks it."""
 
     def start(self) -> None:
         """Begin to serve, in no thread of its own."""
-        self._heard = time.monotonic()
+        self.heard_now()
+        self.artim_timer = SteadyTimer(self.artim_timer.timeout)
         self.assoc._dul_ready.set()
+
+    def heard_now(self) -> None:
+        """Count the silence of the peer from this moment on."""
+        self._heard = time.monotonic()
 
     def is_alive(self) -> bool:
         """Whether the connection is not over yet."""
@@ -86,10 +114,14 @@ class OneThreadLayer(DULServiceProvider):
         except queue.Empty:
             return
         except Exception as error:  # noqa: BLE001  whatever a peer provokes ends its own association only
-            logger().error("association.failed", error=type(error).__name__)
-            self.assoc.is_aborted, self.assoc.is_established = True, False
-            self.assoc._kill = self._kill_thread = True
-            self._shut()
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """End the association after an error that nothing else handled."""
+        logger().error("association.failed", error=type(error).__name__)
+        self.assoc.is_aborted, self.assoc.is_established = True, False
+        self.assoc._kill = self._kill_thread = True
+        self.shut()
 
     def _look(self, wait_s: float) -> None:
         if not self.event_queue.empty():
@@ -99,11 +131,12 @@ class OneThreadLayer(DULServiceProvider):
         elif self._process_recv_primitive():
             pass
         elif self._is_transport_event():
-            self._heard = time.monotonic()
+            self.heard_now()
         elif self.event_queue.empty() and self.socket is not None:
             cast("_Connection", self.socket).wait(wait_s)
 
-    def _shut(self) -> None:
+    def shut(self) -> None:
+        """Close the connection, if it is still open."""
         if self.socket is not None:
             self.socket._shutdown_socket()
 
@@ -146,11 +179,14 @@ class OneThreadAssociation(Association):
     dimse: StreamedMessages
 
     def run(self) -> None:
-        """Serve until the association is over; nothing half received stays."""
+        """Serve until the association is over; nothing half received stays, and no connection."""
         try:
             super().run()
+        except Exception as error:  # noqa: BLE001  whatever it is, the peer must not wait for us for ever
+            self.dul.fail(error)
         finally:
             self.dimse.discard()
+            self.dul.shut()
 
     def _run_reactor(self) -> None:
         while not self._kill:
@@ -178,3 +214,4 @@ class OneThreadAssociation(Association):
                 self._serve_request(message, context_id)
             finally:
                 self.dimse.finish(message)
+                self.dul.heard_now()  # a peer that waits for our answer is not silent

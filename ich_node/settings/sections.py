@@ -1,6 +1,6 @@
 """The sections of the settings: each knob with its unit, default and help, and what it may be."""
 
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,11 +19,20 @@ def _ae_title(value: str) -> str:
     return value
 
 
+_IPV4_BEGINS = 96  # bit of an IPv6 address that stands for one of IPv4 (RFC 4291 2.5.5.2)
+
+
 def _network(value: str) -> str:
     try:
-        ip_network(value, strict=False)
+        network = ip_network(value, strict=False)
     except ValueError as error:
         raise ValueError(f"{error} (host names are not served here)") from None
+    if isinstance(network, IPv6Network) and network.prefixlen >= _IPV4_BEGINS:
+        mapped = network.network_address.ipv4_mapped
+        bits = network.prefixlen - _IPV4_BEGINS
+        return (
+            value if mapped is None else f"{mapped}" if bits == mapped.max_prefixlen else f"{mapped}/{bits}"
+        )
     return value
 
 

@@ -10,7 +10,15 @@ from typing import Any
 
 from sqlalchemy import Connection as Connection  # for rooms that hand one through, to name its type
 from sqlalchemy import Engine, create_engine, event, inspect, select, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 
 from ich_node.errors import Collision, DatabaseAway, UsageError
@@ -25,9 +33,12 @@ SAY_EVERY = 30  # attempts: about once a minute
 # A machine that stands still in the middle of a transaction must not hold its rows for ever, and a server
 # that vanished without a word must be missed: by default the one never ends and the other takes hours.
 HELD_AT_MOST_S, LOCK_WITHIN_S, SILENT_AT_MOST_S = 20, 30, 30
+STATEMENT_WITHIN_S = 60  # on storage that hangs a statement would never end; more than the wait for a lock
 _SERVER_BOUNDS = {
     "connect_timeout": CONNECT_WITHIN_S,
-    "options": f"-c idle_in_transaction_session_timeout={HELD_AT_MOST_S}s -c lock_timeout={LOCK_WITHIN_S}s",
+    "options": f"-c idle_in_transaction_session_timeout={HELD_AT_MOST_S}s -c lock_timeout={LOCK_WITHIN_S}s "
+    # what we acknowledge is on the disk, whatever the server does for others
+    f"-c statement_timeout={STATEMENT_WITHIN_S}s -c synchronous_commit=on",
     "keepalives_idle": SILENT_AT_MOST_S // 3,
     "keepalives_interval": SILENT_AT_MOST_S // 6,
     "keepalives_count": 4,
@@ -86,6 +97,9 @@ class Database:
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise DatabaseAway("the connection to the database broke") from error
+            # one that only reads, a standby; a file that is damaged: no statement of ours is to blame
+            if isinstance(error, InternalError) or type(error) is DatabaseError:
+                raise DatabaseAway(f"the database does not work ({type(error.orig).__name__})") from error
             raise
 
     def dispose(self) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -154,7 +154,8 @@ class Incoming:
         os.close(self._descriptor)
         self._descriptor = -1
         if not self._kept:
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # what cannot be removed is swept later
+                self._path.unlink()
 
     def _is_there(self, target: Path) -> bool:
         """Make the same content durable where it is there already; False where it is not, or not whole.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from ich_node.store.tables import quarantine, refused_callers
 
@@ -96,17 +96,22 @@ def note_refused_caller(
     counted = update(refused_callers).where(same).values(count=refused_callers.c.count + 1, **last)
     if connection.execute(counted).rowcount:
         return before is None or now - before >= NEWS_AGAIN_AFTER
-    listed = connection.execute(select(func.count()).select_from(refused_callers)).scalar_one()
-    if listed < MOST_REFUSED_CALLERS:
-        connection.execute(
-            insert(refused_callers).values(
-                calling_ae_title=calling_ae_title,
-                called_ae_title=called_ae_title,
-                address=address,
-                **last,
-            )
+    newest = select(refused_callers.c.id).order_by(
+        refused_callers.c.last_at.desc(), refused_callers.c.id.desc()
+    )
+    beyond = newest.offset(MOST_REFUSED_CALLERS - 1)
+    old = list(connection.execute(beyond.limit(MOST_REFUSED_CALLERS)).scalars())
+    if old:
+        connection.execute(delete(refused_callers).where(refused_callers.c.id.in_(old)))
+    connection.execute(
+        insert(refused_callers).values(
+            calling_ae_title=calling_ae_title,
+            called_ae_title=called_ae_title,
+            address=address,
+            **last,
         )
-    return listed < MOST_REFUSED_CALLERS
+    )
+    return not old
 
 
 def list_refused_callers(connection: Connection) -> list[RefusedCaller]:

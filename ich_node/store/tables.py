@@ -146,7 +146,7 @@ allowed_senders = Table(
     Column("certificate", String(255), nullable=False),
     Column("urgency", String(16), nullable=False),
     Column("allowed_at", UTCDateTime, nullable=False),
-    UniqueConstraint("ae_title", "address"),
+    UniqueConstraint("ae_title", "address", "certificate"),
 )
 
 readings = Table(

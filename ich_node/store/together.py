@@ -5,7 +5,7 @@ Nobody waits for company. Who comes first writes alone, and whoever came meanwhi
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
@@ -13,6 +13,8 @@ from sqlalchemy import Connection
 from ich_node.errors import DatabaseAway
 
 Written = TypeVar("Written")
+
+TURN_WITHIN_S = 90  # more than one statement may take, or one lock
 
 
 class _Job(Generic[Written]):
@@ -35,19 +37,31 @@ class Together:
     def write(self, write: Callable[[Connection], Written]) -> Written:
         """Run `write` in a transaction; when it returns, that is committed. Raises what a transaction raises.
 
-        It may run twice: where one of several fails, they are undone, and each runs in one of its own.
+        It may run twice: where one of several fails, they are undone, and each runs in one of its own. Where
+        its turn does not come in time, the database counts as away.
         """
         job: _Job[Written] = _Job(write)
         with self._adding:
             self._waiting.append(job)  # type: ignore[arg-type]
-        with self._turn:
+        self._await_turn(job)
+        try:
             if not job.is_done:
                 with self._adding:
                     jobs, self._waiting = self._waiting, []
                 self._run(jobs)
+        finally:
+            self._turn.release()
         if job.error is not None:
             raise job.error
         return job.written  # type: ignore[return-value]
+
+    def _await_turn(self, job: _Job[Written]) -> None:
+        """Wait for those before; whether a job was done that they have taken is then not known."""
+        if self._turn.acquire(timeout=TURN_WITHIN_S):
+            return
+        with self._adding, suppress(ValueError):
+            self._waiting.remove(job)  # type: ignore[arg-type]
+        raise DatabaseAway("what others write does not end")
 
     def _run(self, jobs: list[_Job[object]]) -> None:
         try:

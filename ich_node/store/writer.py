@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 _PROC = Path("/proc")
+_MACHINE = Path("/etc/machine-id")  # machine-id(5)
 _WHO = r"([^~]*)~(\d+)~([0-9a-f-]*)~(\d+)~(\d+)"
 _NAME = re.compile(rf"\.part~{_WHO}~[0-9-]+$")
 _HOLDER = re.compile(rf"{_WHO}~.*")
@@ -19,7 +20,7 @@ _counter = itertools.count()
 
 @dataclass(frozen=True, kw_only=True)
 class Writer:
-    """One process: its host, its PID namespace (a container has its own), its boot, and itself."""
+    """One process: its host by name and machine, its PID namespace (of a container), its boot, itself."""
 
     host: str
     namespace: str
@@ -68,12 +69,22 @@ def _this_process(_pid: int) -> Writer:
     # /proc says more than the system call where it was mounted for another PID namespace
     pid = int((_PROC / "self").readlink().name)
     return Writer(
-        host=socket.gethostname().replace("~", "_").replace("/", "_")[:64],
+        host=_host(),
         namespace="".join(filter(str.isdigit, str((_PROC / "self/ns/pid").readlink()))),
         boot=(_PROC / "sys/kernel/random/boot_id").read_text().strip(),
         pid=pid,
         started=_started(pid) or 0,
     )
+
+
+def _host() -> str:
+    """The name of this host, and what tells it from another one of that name, where there is such a thing."""
+    name = re.sub(r"[~/@]", "_", socket.gethostname())[:64]
+    try:
+        machine = _MACHINE.read_text().strip()
+    except OSError:
+        return name
+    return f"{name}@{machine}" if re.fullmatch("[0-9a-f]{32}", machine) else name
 
 
 def this_process() -> Writer:

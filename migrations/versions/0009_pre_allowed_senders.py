@@ -19,7 +19,9 @@ def upgrade() -> None:
         sa.Column("urgency", sa.String(16), nullable=False),
         sa.Column("allowed_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_allowed_senders")),
-        sa.UniqueConstraint("ae_title", "address", name=op.f("uq_allowed_senders_ae_title_address")),
+        sa.UniqueConstraint(
+            "ae_title", "address", "certificate", name=op.f("uq_allowed_senders_ae_title_address_certificate")
+        ),
     )
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from io import BytesIO
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,8 @@ import pytest
 from builders import ct_series, write_files
 from peers import Dcmtk, PostgresServer
 from pydicom import dcmread
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
 from reception import (
     DEFLATED,
     EXPLICIT,
@@ -31,9 +34,11 @@ from reception import (
     send_messages,
     settings_for,
 )
+from structlog.testing import capture_logs
 
 from ich_node.dicom.part10 import split
 from ich_node.intake import receiver
+from ich_node.intake.upper_layer import SteadyTimer
 from ich_node.store.database import Database
 from ich_node.store.files import name_of
 from ich_node.store.quarantine import list_refused_callers
@@ -608,3 +613,105 @@ def test_a_receiver_that_starts_before_its_database_asks_senders_to_try_later_an
 
 def _all_stored(responses):
     return responses if all(response.Status == 0 for response in responses) else None
+
+
+def test_a_peer_that_waits_for_our_answer_is_not_silent(
+    sqlite_url: str, tmp_path: Path, free_port: int
+) -> None:
+    settings = settings_for(tmp_path, sqlite_url, free_port, receiver={"idle_timeout_s": 2})
+    lock = sqlite3.connect(
+        sqlite_url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False
+    )
+    with receiving(settings):
+        association = associate(free_port, [(CT, [EXPLICIT])])
+        lock.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(5, lock.execute, args=("ROLLBACK",))
+        release.start()
+        responses = [association.send_c_store(dcmread(file)) for file in _files(tmp_path)]
+        release.join()
+        association.release()
+    lock.close()
+
+    assert [response.get("Status") for response in responses] == [0, 0, 0]
+
+
+def _files(folder: Path) -> list[Path]:
+    return write_files(ct_series(slices=3, rows=16, columns=16), folder / "sent")
+
+
+def test_an_error_of_ours_at_the_door_closes_the_connection(
+    sqlite_url: str, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def _fails(*_facts: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(receiver.Reception, "admit", _fails)
+    with capture_logs() as logs, receiving(settings_for(tmp_path, sqlite_url, free_port)):
+        started = time.monotonic()
+        association = associate(free_port, [(CT, [EXPLICIT])])
+        seconds = time.monotonic() - started
+
+    assert not association.is_established
+    assert seconds < 15, "it hears of it before it gives up by itself"
+    assert ("association.failed", "KeyError") in [(line["event"], line.get("error")) for line in logs]
+
+
+def test_images_sent_without_waiting_for_answers_are_not_all_begun(
+    sqlite_url: str, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+    begin = receiver.Reception.begin
+    monkeypatch.setattr(receiver.Reception, "begin", lambda *facts: begun.append(1) or begin(*facts))
+    with capture_logs() as logs, receiving(settings_for(tmp_path, sqlite_url, free_port)):
+        association = associate(free_port, [(CT, [EXPLICIT])])
+        association.dul.socket.socket.sendall(_pdu_of_requests(association.accepted_contexts[0].context_id))
+        eventually(lambda: not association.is_established or "association.over_limit" in str(logs))
+        association.abort()
+
+    assert 0 < len(begun) < 20
+    assert not list((tmp_path / "storage").rglob("*.part*"))
+
+
+def _pdu_of_requests(context_id: int) -> bytes:
+    """A hundred requests to store in one P-DATA-TF."""
+    values = b""
+    for number in range(1, 101):
+        request = C_STORE()
+        request.MessageID, request.Priority = number, 0
+        request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = CT, f"1.2.3.{number}"
+        request.DataSet = BytesIO(bytes(16))
+        message = C_STORE_RQ()
+        message.primitive_to_message(request)
+        for primitive in message.encode_msg(context_id, 16382):
+            for at, value in primitive.presentation_data_value_list:
+                values += (len(value) + 1).to_bytes(4, "big") + bytes([at]) + value
+    return b"\x04\x00" + len(values).to_bytes(4, "big") + values
+
+
+@pytest.mark.peer
+def test_an_allowed_sender_is_only_put_off_while_nobody_can_look_whether_it_is(
+    tmp_path: Path, free_port: int, postgres: PostgresServer
+) -> None:
+    url = postgres.create("away_for_callers", template="migrated")
+    postgres.stop()
+    try:
+        with receiving(settings_for(tmp_path, url, free_port)):
+            put_off = associate(free_port, [(CT, [EXPLICIT])], calling="CT_NEW")
+    finally:
+        postgres.start()
+    postgres.drop("away_for_callers")
+
+    said = put_off.acceptor.primitive
+    assert (said.result, said.result_source, said.diagnostic) == (2, 3, 1)
+
+
+def test_a_step_of_the_clock_on_the_wall_ends_no_association(monkeypatch: pytest.MonkeyPatch) -> None:
+    timer = SteadyTimer(60)
+    timer.start()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+
+    assert not timer.expired
+    assert timer.remaining > 0
+    timer.timeout = -1
+    assert timer.expired

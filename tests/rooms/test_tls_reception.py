@@ -41,6 +41,7 @@ from ich_node.network import application_entity
 from ich_node.settings.tree import Settings
 from ich_node.store.database import Database
 from ich_node.store.quarantine import RefusedCaller, list_refused_callers
+from ich_node.tls import PeerCertificate
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 # what a client says first: the header of a handshake record, and no record
@@ -515,3 +516,26 @@ def test_keys_that_change_while_the_peer_waits_do_not_hold_back_its_answer(
 
     lock.close()
     assert answered == [0x0000]
+
+
+def test_who_fills_the_waiting_room_of_one_port_keeps_nobody_from_the_other(
+    sqlite_url: str, tmp_path: Path, free_port: int, node: Identity, scanner: Identity
+) -> None:
+    clear = another_port()
+    settings = over_tls(
+        tmp_path, sqlite_url, free_port, node, port=clear, max_associations=1, max_associations_per_address=1
+    )
+
+    with receiving(settings), ExitStack() as stack:
+        for number in range(60):
+            address = (f"127.0.1.{number // 10 + 1}", 0)
+            stack.enter_context(socket.create_connection(("127.0.0.1", clear), source_address=address))
+        eventually(lambda: sum("AcceptorThread" in one.name for one in threading.enumerate()) >= 51)
+        assert_served(free_port, scanner, node)
+
+
+def test_what_looks_like_a_fingerprint_is_no_name() -> None:
+    pretender = PeerCertificate(names=("a" * 64,), sha256="b" * 64)
+
+    assert not pretender.is_meant_by("a" * 64)
+    assert pretender.is_meant_by("B" * 64)

@@ -216,3 +216,48 @@ def test_who_only_reads_holds_up_no_writer_and_sees_one_moment(database: Databas
 
     assert before == during
     assert after == "2.25.1"
+
+
+@pytest.mark.peer
+def test_postgresql_that_only_reads_is_away(postgres: PostgresServer) -> None:
+    url = postgres.create("only_reads", template="migrated")
+    database = Database(url)
+    with database.transaction() as connection:
+        connection.exec_driver_sql("alter database only_reads set default_transaction_read_only = on")
+    database.dispose()
+
+    with pytest.raises(DatabaseAway, match="does not work"), database.transaction() as connection:
+        connection.exec_driver_sql(ADD_STUDY)
+
+    database.dispose()
+    postgres.drop("only_reads")
+
+
+def test_a_damaged_sqlite_file_is_away(tmp_path: Path) -> None:
+    (tmp_path / "node.sqlite").write_bytes(b"no database" * 1000)
+    database = Database(f"sqlite:///{tmp_path / 'node.sqlite'}")
+
+    with pytest.raises(DatabaseAway, match="does not work"), database.transaction():
+        pass
+
+    database.dispose()
+
+
+@pytest.mark.peer
+def test_on_postgresql_what_is_committed_is_on_the_disk_and_no_statement_hangs_for_ever(
+    postgres: PostgresServer,
+) -> None:
+    database = Database(postgres.create("hasty", template="migrated"))
+    with database.transaction() as connection:
+        connection.exec_driver_sql("alter database hasty set synchronous_commit = off")
+    database.dispose()
+
+    with database.transaction() as connection:
+        said = [
+            connection.exec_driver_sql(f"show {name}").scalar_one()
+            for name in ("synchronous_commit", "statement_timeout", "lock_timeout")
+        ]
+
+    assert said == ["on", "1min", "30s"]
+    database.dispose()
+    postgres.drop("hasty")

@@ -183,3 +183,15 @@ def test_what_cannot_be_looked_at_is_not_there_and_stops_no_sweep(tmp_path: Path
 
     assert swept == [[NAME]]
     assert [archive.exists(name) for name in (NAME, dangling, circle)] == [True, False, False]
+
+
+def test_what_cannot_be_removed_is_left_to_the_sweep(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "archive", reserve_mb=0)
+    incoming = archive.receive("1.2.3", b"preface")
+    (part,) = (tmp_path / "archive").rglob("*.part*")
+    part.parent.rename(tmp_path / "away")
+    part.parent.write_text("no folder any more")
+
+    incoming.discard()
+
+    assert (tmp_path / "away" / part.name).is_file()

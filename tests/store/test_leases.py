@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from queued import NOW, add_study, queue_deliveries, queue_studies
 
+from ich_node.store import writer
 from ich_node.store.arrivals import ask_early
 from ich_node.store.claims import claim_early, claim_study
 from ich_node.store.deliveries import claim_delivery
@@ -63,3 +64,16 @@ def test_what_the_living_those_elsewhere_and_the_unknown_hold_is_left_to_them(da
             assert claim_study(connection, holder=holder, lease_s=60, now=LATER)
 
     assert free_leases_of_the_dead(database, now=LATER) == 0
+
+
+def test_machines_of_one_name_do_not_take_each_other_for_dead(tmp_path, monkeypatch):
+    machine = tmp_path / "machine-id"
+    machine.write_text("0123456789abcdef0123456789abcdef\n")
+    monkeypatch.setattr(writer, "_MACHINE", machine)
+    twin = writer._this_process.__wrapped__(this_process().pid)
+    on_twin = replace(twin, boot="0b-0b", started=1)
+
+    assert twin.host.split("@")[0] == this_process().host.split("@")[0]
+    assert Writer.from_holder(on_twin.holder("work")) == on_twin
+    assert Writer.from_name(on_twin.new_name()) == on_twin
+    assert not on_twin.is_known_to_be_dead()

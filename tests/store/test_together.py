@@ -9,6 +9,7 @@ from reception import count, eventually
 from sqlalchemy import Connection
 
 from ich_node.errors import Collision, DatabaseAway
+from ich_node.store import together
 from ich_node.store.associations import open_association
 from ich_node.store.database import Database
 
@@ -108,4 +109,30 @@ def test_one_alone_waits_for_nobody_and_hears_what_its_write_raises(sqlite_url: 
     assert database.together(one_row("a")) == 1
     with pytest.raises(KeyError):
         database.together(_fails)
+    database.dispose()
+
+
+def test_who_waits_for_a_write_that_does_not_end_hears_that_the_database_is_away(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(together, "TURN_WITHIN_S", 0.2)
+    database = Database(sqlite_url)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def _hangs(_connection: Connection) -> None:
+        begun.set()
+        assert go_on.wait(60)
+
+    first = threading.Thread(target=database.together, args=(_hangs,))
+    first.start()
+    assert begun.wait(20)
+
+    with pytest.raises(DatabaseAway):
+        database.together(one_row("late"))
+
+    go_on.set()
+    first.join(60)
+    database.together(one_row("next"))
+    assert count(database, "associations", "receiver = 'late'") == 0
+    assert count(database, "associations") == 1
     database.dispose()
