@@ -66,8 +66,8 @@ def _of_nobody(uncaught: "UnraisableHookArgs") -> None:
     _say_uncaught("error.ignored", uncaught.exc_type, uncaught.exc_traceback)
 
 
-class _Lines(structlog.PrintLogger):
-    """Prints lines, and loses those that cannot be printed: a full disk under a log must not end the work."""
+class _Lines(structlog.WriteLogger):
+    """Writes each line whole, as processes share a log; a full disk under it must not end the work."""
 
     def msg(self, message: str) -> None:
         with suppress(OSError, ValueError):  # ValueError: the stream is closed

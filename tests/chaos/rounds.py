@@ -211,7 +211,7 @@ def _start_second_in_the_gap(stage: Stage, *, dies: bool) -> None:
 
 
 def _files(stage: Stage) -> set[Path]:
-    return set(stage.images.glob("*/*/*.dcm"))
+    return set(stage.images.rglob("*.dcm"))
 
 
 def _settled(stage: Stage, sent: Sequence[SentStudy], end: float) -> Findings:

@@ -8,7 +8,7 @@ from builders import ct_series
 from chaos.databases import SqlitePlace
 from chaos.evidence import gather, pixels_in
 from chaos.observer import Evidence, Findings, Received, SentStudy, StudyRow, count
-from chaos.plan import Target, Trick, plan
+from chaos.plan import TRICKS, TRICKS_ON_A_SERVER, WEIGHTS, Target, Trick, plan
 from chaos.studies import pixels_sha256
 from reception import Message, accept
 
@@ -102,11 +102,13 @@ def test_what_several_rounds_found_is_counted_once():
 
 
 def test_a_seed_gives_the_same_rounds_again_and_every_target_and_trick_comes_up():
-    rounds = [plan(7, number) for number in range(1, 61)]
+    rounds = [plan(7, number, TRICKS_ON_A_SERVER) for number in range(1, 61)]
 
-    assert rounds == [plan(7, number) for number in range(1, 61)]
-    assert {kill.target for one in rounds for kill in one.kills} == set(Target)
-    assert {one.trick for one in rounds} == set(Trick)
+    assert rounds == [plan(7, number, TRICKS_ON_A_SERVER) for number in range(1, 61)]
+    assert {kill.target for one in rounds for kill in one.kills} == set(WEIGHTS)
+    assert set(Target) - set(WEIGHTS) == {Target.SUPERVISOR}
+    assert {one.trick for one in rounds} == {Trick.NONE, *TRICKS_ON_A_SERVER}
+    assert {plan(7, number).trick for number in range(1, 61)} == {Trick.NONE, *TRICKS}
     numbers = [study.number for one in rounds for study in one.studies]
     assert len(numbers) == len(set(numbers))
 
@@ -142,7 +144,7 @@ def _set(seen, statement):
 
 def test_a_file_that_is_gone_or_cut_or_without_its_row_is_found_in_a_real_archive(seen):
     _set(seen, f"update studies set state = '{StudyState.FINISHED}', outcome = 'ignored'")
-    files = sorted(seen[3].glob("*/*/*.dcm"))
+    files = sorted(seen[3].rglob("*.dcm"))
 
     assert _look(seen).counts() == _counts()
     files[0].unlink()

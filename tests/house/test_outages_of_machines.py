@@ -32,7 +32,7 @@ def play_well(
 @pytest.mark.peer
 @pytest.mark.timeout(300)
 def test_what_a_machine_held_that_stood_still_is_done_by_the_other_and_said_once(tmp_path, postgres, seed):
-    with stage_in(tmp_path, PostgresPlace(postgres, "still")) as stage:
+    with stage_in(tmp_path, PostgresPlace(postgres, "house_still")) as stage:
         log = play_well(stage, seed, studies=15, trick=Trick.FROZEN_MACHINE)
 
         assert stage.node.deaths == 0  # whoever came back went on
@@ -43,7 +43,7 @@ def test_what_a_machine_held_that_stood_still_is_done_by_the_other_and_said_once
 @pytest.mark.peer
 @pytest.mark.timeout(300)
 def test_a_database_that_is_stopped_and_started_costs_time_and_nothing_else(tmp_path, postgres, seed):
-    with stage_in(tmp_path, PostgresPlace(postgres, "stopped")) as stage:
+    with stage_in(tmp_path, PostgresPlace(postgres, "house_stopped")) as stage:
         log = play_well(stage, seed, studies=4, trick=Trick.DATABASE_DOWN)
 
         assert stage.node.deaths == 0

@@ -126,7 +126,7 @@ def test_what_happened_is_counted_from_the_rows(settings, database):
         keep_discrepancies(connection, {Discrepancy.NO_REPORT}, {(Discrepancy.NO_REPORT, study_id)}, now=NOW)
         begin_canary(connection, "1.2.840.1", now=NOW)
         end_canary(connection, "1.2.840.1", outcome="negative", trouble=None, now=NOW)
-        give_sign(connection, _sign("work", NOW + timedelta(minutes=5)))
+        give_sign(connection, _sign("work", NOW + timedelta(hours=12)))
         give_sign(connection, _sign("receive", NOW - timedelta(seconds=1)))
     day = f"{NOW - timedelta(hours=2):%Y-%m-%d %H:%M:%S}", f"{NOW - timedelta(hours=1):%Y-%m-%d %H:%M:%S}"
     _statement(
