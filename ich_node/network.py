@@ -1,6 +1,7 @@
 """DICOM application entities and associations: who we are, who may call, how we call. Uses sockets."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -25,7 +26,6 @@ from ich_node.dicom.ladder import LADDER
 from ich_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from ich_node.dicom.query import PENDING
 from ich_node.errors import DeliveryFailed, DeliveryRefused, DestinationAway, FetchFailed, UsageError
-from ich_node.reactor import gate_reactor, hold_reactor
 from ich_node.settings.sections import RemoteEntity, Sender
 from ich_node.tls import Credentials, PeerCertificate, trouble_with
 
@@ -45,6 +45,8 @@ _REJECTIONS: dict[tuple[int | None, ...], str] = {
     (2, 3, 2): "it has no association left",
 }
 
+# how often, and how far apart in seconds, the reactor must be seen paused
+_STILL_LOOKS, _LOOK_S = 3, 0.001
 _CONNECT_WITHIN_S = 2.0
 
 
@@ -107,8 +109,7 @@ def prepare_socket(connection: socket) -> None:
 
 
 def prepare_connection(event: Event) -> None:
-    """Prepare an association that has just been connected (EVT_CONN_OPEN): its socket and its reactor."""
-    gate_reactor(event.assoc)
+    """Prepare the socket of an association that has just been connected (EVT_CONN_OPEN)."""
     transport = event.assoc.dul.socket
     if transport is not None and transport.socket is not None:
         prepare_socket(transport.socket)
@@ -204,6 +205,20 @@ def listens(host: str, port: int) -> bool:
     return True
 
 
+def hold_reactor(association: Association) -> None:
+    """Keep the reactor of an association of ours from taking the answer to the next request.
+
+    pynetdicom pauses its reactor before a request, but under load the reactor can be past its checkpoint
+    while it still looks paused; then it takes the answer off the queue, and the request waits in vain.
+    The request's own end lets the reactor go again.
+    """
+    association._reactor_checkpoint.clear()
+    for _ in range(_STILL_LOOKS):
+        time.sleep(_LOOK_S)
+        while association.is_alive() and not association._is_paused:
+            time.sleep(_LOOK_S)
+
+
 def echo(
     remote: RemoteEntity, *, calling_ae_title: str, timeout_s: float, credentials: Credentials | None = None
 ) -> bool:
@@ -259,7 +274,6 @@ def _associate(
     entity.network_timeout = timeout_s
 
     def bound_the_socket(event: Event) -> None:
-        gate_reactor(event.assoc)
         transport = event.assoc.dul.socket
         if transport is not None and transport.socket is not None:
             prepare_socket(transport.socket)

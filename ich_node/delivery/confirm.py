@@ -26,8 +26,7 @@ from ich_node.dicom.query import image_query, series_query
 from ich_node.dicom.values import text, whole
 from ich_node.errors import DeliveryRefused, DestinationAway, FetchFailed
 from ich_node.log import logger
-from ich_node.network import FIND, SUCCESS, find, within
-from ich_node.reactor import hold_reactor
+from ich_node.network import FIND, SUCCESS, find, hold_reactor, within
 from ich_node.store.confirmations import (
     Unproven,
     answers,

@@ -11,8 +11,15 @@ from pynetdicom.presentation import PresentationContext
 from ich_node.delivery.confirm import is_listed
 from ich_node.dicom.commitment import PUSH_MODEL
 from ich_node.errors import DeliveryRefused, DestinationAway, FetchFailed
-from ich_node.network import FIND, REPORT_CLASSES, SUCCESS, VERIFICATION, association_with, report_contexts
-from ich_node.reactor import hold_reactor
+from ich_node.network import (
+    FIND,
+    REPORT_CLASSES,
+    SUCCESS,
+    VERIFICATION,
+    association_with,
+    hold_reactor,
+    report_contexts,
+)
 from ich_node.settings.sections import Destination
 from ich_node.tls import Credentials
 

@@ -30,8 +30,7 @@ from ich_node.errors import (
     LeaseLost,
 )
 from ich_node.log import logger
-from ich_node.network import FIND, report_contexts, within
-from ich_node.reactor import hold_reactor
+from ich_node.network import FIND, hold_reactor, report_contexts, within
 from ich_node.store.database import Database
 from ich_node.store.deliveries import (
     Parcel,

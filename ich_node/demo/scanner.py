@@ -17,8 +17,7 @@ from ich_node.demo.ct_images import AXIAL, Exam, Series, ct_image, derived_uid, 
 from ich_node.demo.phantom import HeadPhantom
 from ich_node.dicom.headers import transfer_syntax
 from ich_node.errors import DeliveryFailed, UnreadableInstance
-from ich_node.network import prepare_connection
-from ich_node.reactor import hold_reactor
+from ich_node.network import hold_reactor, prepare_connection
 
 _LONGEST_PDU = 131072
 _TOPOGRAM = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)  # lateral view: columns to the back, rows to the foot

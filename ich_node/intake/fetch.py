@@ -40,8 +40,7 @@ from ich_node.dicom.query import (
 )
 from ich_node.dicom.values import text
 from ich_node.errors import DeliveryFailed, DeliveryRefused, FetchFailed
-from ich_node.network import FIND, SUCCESS, association_with, entries_of, listens, own_address
-from ich_node.reactor import hold_reactor
+from ich_node.network import FIND, SUCCESS, association_with, entries_of, hold_reactor, listens, own_address
 from ich_node.settings.sections import Receiver, RemoteEntity, Sender, Source
 from ich_node.store.database import Database
 from ich_node.store.files import Archive

@@ -15,7 +15,7 @@ from reception import Message, associate
 from sweep.offers import Offer
 
 from ich_node.demo.node import AE_TITLE, LOOPBACK, SCANNER_AE_TITLE
-from ich_node.reactor import hold_reactor
+from ich_node.network import hold_reactor
 
 ANSWER_WITHIN_S = 120
 _STATUS = re.compile(r"DIMSE Status\s*: 0x([0-9a-fA-F]{4})")
