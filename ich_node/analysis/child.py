@@ -15,7 +15,7 @@ from enum import StrEnum
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from time import monotonic
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 import psutil
 
@@ -85,12 +85,6 @@ class Child(Generic[Question, Reply]):
         self._name, self._make, self._bounds = name, make, bounds
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
 
     @property
     def lives(self) -> bool:
