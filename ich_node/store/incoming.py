@@ -112,6 +112,15 @@ class Incoming:
             with self._failing_later():
                 self._space.require(len(piece))
                 _write_all(self._descriptor, piece)
+                self._begin_writeback(len(piece))
+
+    def _begin_writeback(self, size: int) -> None:
+        """Let the disk begin with what just came: `keep` waits for the rest only.
+
+        The kernel starts to write pages that it is told nobody needs; they stay in memory meanwhile.
+        """
+        at = self._begin + self.bytes - size
+        os.posix_fadvise(self._descriptor, at, size, os.POSIX_FADV_DONTNEED)
 
     @contextmanager
     def reading(self) -> Iterator[BinaryIO]:
