@@ -7,27 +7,37 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta, timezone
+from functools import cache
 from typing import cast
 
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
+from pydicom.tag import BaseTag, Tag
 
 from ich_node.dicom.bounds import is_endless, open_sequence
 
 _SEQUENCE_VRS = (None, "SQ")  # none in Implicit VR
 
-# one value of ASCII letters: no backslash parts it, no escape changes its letters
-_PLAIN_VRS = ("LO", "SH")
+# values of ASCII letters: no escape changes them
 _ASCII_AND_MORE = (
     "iso8859",
     ["iso8859"],
     ["latin_1"],
     ["UTF8"],
 )  # pydicom's for none, ISO_IR 100, ISO_IR 192
-_PLAIN = re.compile(rb"[ -\[\]-~]*\0?")
-_LONGEST_PLAIN = 64
+_LETTERS = rb"[ -\[\]-~]*"
+_DECIMAL = rb" *[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)? *"
+_ONE_TEXT = re.compile(_LETTERS + rb"\0?")
+_CODES = re.compile(rb"[A-Z0-9_ ]*(?:\\[A-Z0-9_ ]*)*\0?")
+_DECIMALS = re.compile(_DECIMAL + rb"(?:\\" + _DECIMAL + rb")*\0?")
+_WHOLE = re.compile(rb" *[+-]?\d{1,12} *\0?")
+_TIME = re.compile(rb"[\d.:]+ *\0?")
+_PLAIN = {"LO": _ONE_TEXT, "SH": _ONE_TEXT, "UI": _ONE_TEXT, "CS": _CODES, "DS": _DECIMALS, "IS": _WHOLE}
+_PLAIN |= {"DA": _TIME, "TM": _TIME}
+_OF_ANY_CHARACTER_SET = ("LO", "SH")  # of the others none is changed by it
+_LONGEST_PLAIN = 96  # the six cosines of an orientation
 
 # half a character: pydicom decodes by whatever codec of Python's a header names, and some let these through
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -56,6 +66,17 @@ def quietly() -> Iterator[None]:
         yield
 
 
+@cache
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
+def _found(dataset: Dataset, keyword: str) -> DataElement | RawDataElement | None:
+    """Return what the data set holds, converted or not."""
+    # by pydicom's types it is never a raw one
+    return cast("DataElement | RawDataElement | None", dataset.get_item(_tag(keyword), keep_deferred=True))
+
+
 def _value(dataset: Dataset, keyword: str) -> object:
     found = element(dataset, keyword)
     return None if found is None else found.value
@@ -63,19 +84,13 @@ def _value(dataset: Dataset, keyword: str) -> object:
 
 def element(dataset: Dataset, keyword: str) -> DataElement | None:
     """Return an element as it is, None where it is absent, endless or cannot be converted."""
-    if keyword not in dataset:
-        return None
     try:
-        raw = _undecoded(dataset, keyword)
-        return None if raw is not None and is_endless(raw) else dataset[keyword]
+        found = _found(dataset, keyword)
+        if not isinstance(found, RawDataElement):
+            return found
+        return None if is_endless(found) else dataset[found.tag]
     except ODD_VALUE:
         return None
-
-
-def _undecoded(dataset: Dataset, keyword: str) -> RawDataElement | None:
-    # by pydicom's types it is never a raw one
-    found = cast("object", dataset.get_item(keyword, keep_deferred=True))
-    return found if isinstance(found, RawDataElement) else None
 
 
 # what a report says about the patient and the order: mended at the source, it needs a new report
@@ -87,31 +102,37 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
 
     Whatever comes back can be written as UTF-8.
     """
-    if (plain := _plain_text(dataset, keyword)) is not None:
-        return (plain,)
+    found = _found(dataset, keyword)
+    if found is None:
+        return ()
+    if isinstance(found, RawDataElement) and (plain := _plain_texts(found, dataset)) is not None:
+        return plain
     value = _value(dataset, keyword)
     if value is None:
         return ()
     values = value if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else [value]
     try:
-        found = [str(one).strip(" \0") for one in values if not isinstance(one, (bytes, Dataset))]
+        written = [str(one).strip(" \0") for one in values if not isinstance(one, (bytes, Dataset))]
     except ODD_VALUE:
         return ()
-    return tuple(_SURROGATE.sub("\ufffd", one) for one in found)
+    return tuple(_SURROGATE.sub("\ufffd", one) for one in written)
 
 
-def _plain_text(dataset: Dataset, keyword: str) -> str | None:
-    """Read one value of letters that need no decoding; None where it is anything else.
+def _plain_texts(raw: RawDataElement, dataset: Dataset) -> tuple[str, ...] | None:
+    """Read values of letters that need no decoding; None where there is anything else.
 
     Most are like that, and pydicom takes ten times as long to convert and check them.
     """
-    raw = _undecoded(dataset, keyword) if keyword in dataset else None
-    if raw is None or not raw.value or len(raw.value) > _LONGEST_PLAIN:
+    if not raw.value or len(raw.value) > _LONGEST_PLAIN:
         return None
     vr = raw.VR or dictionary_VR(raw.tag)
-    # a UID has no character set; of the others it may be whatever codec of Python's a header names
-    plain = vr == "UI" or (vr in _PLAIN_VRS and dataset.original_character_set in _ASCII_AND_MORE)
-    return raw.value.decode("ascii").strip(" \0") if plain and _PLAIN.fullmatch(raw.value) else None
+    pattern = _PLAIN.get(vr)
+    # of a text the character set may be whatever codec of Python's a header names
+    if vr in _OF_ANY_CHARACTER_SET and dataset.original_character_set not in _ASCII_AND_MORE:
+        return None
+    if pattern is None or not pattern.fullmatch(raw.value):
+        return None
+    return tuple(one.strip(" \0") for one in raw.value.decode("ascii").split("\\"))
 
 
 def text(dataset: Dataset, keyword: str) -> str:
@@ -186,9 +207,11 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
     One still undecoded stays so: else the sequences within a thousand items would fill memory together.
     """
     try:
-        raw = _undecoded(dataset, keyword)
-        is_sequence = raw is not None and raw.VR in _SEQUENCE_VRS
-        value = open_sequence(raw, dataset) if raw is not None and is_sequence else _value(dataset, keyword)
+        found = _found(dataset, keyword)
+        if isinstance(found, RawDataElement) and found.VR in _SEQUENCE_VRS:
+            value: object = open_sequence(found, dataset)
+        else:
+            value = _value(dataset, keyword)
     except ODD_VALUE:
         return []
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):

@@ -16,9 +16,9 @@ from ich_node.store.files import Archive
 
 
 class EarlyWatch:
-    """Looks at series that stopped growing, each once; remembers headers while their study arrives.
+    """Looks at series that stopped growing, each once; reads headers as they come and remembers them.
 
-    What it remembers is lost with its process, and read again by the next.
+    What it remembers is forgotten with the study, or lost with its process and read again by the next.
     """
 
     def __init__(self, database: Database, archive: Archive, rules: Rules | None = None) -> None:
@@ -36,6 +36,8 @@ class EarlyWatch:
         for series in arriving:
             if now - series.last_image_at >= timedelta(seconds=SETTLED_S):
                 by_study[series.study_id].append(series)
+            else:
+                self._facts_of(series)  # while it grows: then little is left to read
         return sum(self._look_at(settled, now) for settled in by_study.values())
 
     def _look_at(self, settled: list[Arriving], now: datetime) -> bool:
