@@ -1,7 +1,7 @@
 """DICOM application entities and associations: who we are, who may call, how we call. Uses sockets."""
 
 import threading
-import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -19,6 +19,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_primitives import DimseServiceType
 from pynetdicom.events import Event, EventHandlerType
 from pynetdicom.presentation import PresentationContext
 
@@ -45,9 +47,9 @@ _REJECTIONS: dict[tuple[int | None, ...], str] = {
     (2, 3, 2): "it has no association left",
 }
 
-# how often, and how far apart in seconds, the reactor must be seen paused
-_STILL_LOOKS, _LOOK_S = 3, 0.001
 _CONNECT_WITHIN_S = 2.0
+
+_Message = tuple[int, DimseServiceType] | tuple[None, None]  # with the number of its context
 
 
 def adjust_pynetdicom() -> None:
@@ -171,7 +173,6 @@ def within(association: Association, seconds: float) -> Iterator[None]:
 
 def find(association: Association, identifier: Dataset) -> list[Dataset]:
     """All answers to a C-FIND (Study Root); raises FetchFailed unless it ends with success."""
-    hold_reactor(association)
     found: list[Dataset] = []
     try:
         for response, answer in association.send_c_find(identifier, FIND):
@@ -205,18 +206,28 @@ def listens(host: str, port: int) -> bool:
     return True
 
 
-def hold_reactor(association: Association) -> None:
-    """Keep the reactor of an association of ours from taking the answer to the next request.
+def leave_answers_to_askers(association: Association) -> None:
+    """Let whoever asks over an association of ours have the answer; to be called before the first request.
 
-    pynetdicom pauses its reactor before a request, but under load the reactor can be past its checkpoint
-    while it still looks paused; then it takes the answer off the queue, and the request waits in vain.
-    The request's own end lets the reactor go again.
+    pynetdicom pauses its reactor for a request, but under load the reactor can be past its checkpoint while
+    it still looks paused; it would take the answer off the queue then, and the request wait in vain.
     """
-    association._reactor_checkpoint.clear()
-    for _ in range(_STILL_LOOKS):
-        time.sleep(_LOOK_S)
-        while association.is_alive() and not association._is_paused:
-            time.sleep(_LOOK_S)
+    # pynetdicom makes it itself, and nothing was asked yet: here it becomes ours
+    association.dimse.__class__ = _AskersMessages
+
+
+class _AskersMessages(DIMSEServiceProvider):
+    """Gives the thread of the association requests of the peer, and no answers."""
+
+    def get_msg(self, block: bool = False) -> _Message:
+        """The next message for the thread that calls, (None, None) where there is none."""
+        if threading.current_thread() is not self.assoc:
+            return super().get_msg(block)
+        with self.msg_queue.mutex:
+            waiting: deque[_Message] = self.msg_queue.queue
+            if waiting and (message := waiting[0][1]) and message.MessageIDBeingRespondedTo is None:
+                return waiting.popleft()
+            return None, None
 
 
 def echo(
@@ -280,7 +291,7 @@ def _associate(
             transport.socket.settimeout(timeout_s)  # a peer that reads nothing must not hold us
 
     try:
-        return entity.associate(
+        association = entity.associate(
             remote.host,
             remote.port,
             contexts=list(contexts),
@@ -292,6 +303,8 @@ def _associate(
         raise DestinationAway(f"no TLS with {remote.name}: {error}") from error
     except OSError as error:
         raise DestinationAway(f"the host name of {remote.name} cannot be resolved") from error
+    leave_answers_to_askers(association)
+    return association
 
 
 def _why_not(

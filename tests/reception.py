@@ -24,7 +24,7 @@ from ich_node.dicom.part10 import FileMeta, encode_file_meta
 from ich_node.intake.accept import Answer, Peer, Received
 from ich_node.intake.accept import accept as accept_incoming
 from ich_node.intake.receiver import run
-from ich_node.network import application_entity
+from ich_node.network import application_entity, leave_answers_to_askers
 from ich_node.settings.tree import Settings
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
@@ -191,7 +191,9 @@ def associate(
     entity = application_entity(calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
     proposed = [build_context(UID(sop_class), list(syntaxes)) for sop_class, syntaxes in contexts]
-    return entity.associate("127.0.0.1", port, contexts=proposed, ae_title=called)
+    association = entity.associate("127.0.0.1", port, contexts=proposed, ae_title=called)
+    leave_answers_to_askers(association)
+    return association
 
 
 def send_messages(port: int, messages: Sequence[Message], folder: Path, **titles: str) -> list[Dataset]:

@@ -26,7 +26,7 @@ from ich_node.dicom.query import image_query, series_query
 from ich_node.dicom.values import text, whole
 from ich_node.errors import DeliveryRefused, DestinationAway, FetchFailed
 from ich_node.log import logger
-from ich_node.network import FIND, SUCCESS, find, hold_reactor, within
+from ich_node.network import FIND, SUCCESS, find, within
 from ich_node.store.confirmations import (
     Unproven,
     answers,
@@ -131,7 +131,6 @@ def _ask_to_commit(claimed: Sequence[Unproven], database: Database, sending: Sen
 
 
 def _request(association: Association, request: Dataset) -> Looked:
-    hold_reactor(association)
     try:
         response, _ = association.send_n_action(request, REQUEST, PUSH_MODEL, PUSH_MODEL_INSTANCE)
     except RuntimeError:

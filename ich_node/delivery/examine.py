@@ -17,7 +17,6 @@ from ich_node.network import (
     SUCCESS,
     VERIFICATION,
     association_with,
-    hold_reactor,
     report_contexts,
 )
 from ich_node.settings.sections import Destination
@@ -79,7 +78,6 @@ def look_at(
 
 
 def _echo(association: Association) -> str | None:
-    hold_reactor(association)
     status = association.send_c_echo().get("Status")
     return None if status == SUCCESS else "it did not answer"
 

@@ -30,7 +30,7 @@ from ich_node.errors import (
     LeaseLost,
 )
 from ich_node.log import logger
-from ich_node.network import FIND, hold_reactor, report_contexts, within
+from ich_node.network import FIND, report_contexts, within
 from ich_node.store.database import Database
 from ich_node.store.deliveries import (
     Parcel,
@@ -104,7 +104,6 @@ def _store(association: Association, content: bytes) -> int | None:
     """Send one object; returns the status, None where none came."""
     meta, _ = split(content)
     agreed = {(cx.abstract_syntax, cx.transfer_syntax[0]) for cx in association.accepted_contexts}
-    hold_reactor(association)
     try:
         if (meta.sop_class_uid, meta.transfer_syntax_uid) in agreed:
             with _as_file(content) as path:

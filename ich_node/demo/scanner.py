@@ -17,7 +17,7 @@ from ich_node.demo.ct_images import AXIAL, Exam, Series, ct_image, derived_uid, 
 from ich_node.demo.phantom import HeadPhantom
 from ich_node.dicom.headers import transfer_syntax
 from ich_node.errors import DeliveryFailed, UnreadableInstance
-from ich_node.network import hold_reactor, prepare_connection
+from ich_node.network import leave_answers_to_askers, prepare_connection
 
 _LONGEST_PDU = 131072
 _TOPOGRAM = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)  # lateral view: columns to the back, rows to the foot
@@ -141,6 +141,7 @@ def associate(
         max_pdu=_LONGEST_PDU,
         evt_handlers=[(evt.EVT_CONN_OPEN, prepare_connection)],
     )
+    leave_answers_to_askers(association)
     if not association.is_established and not association.rejected_contexts:
         raise DeliveryFailed(f"{called_ae} at {host}:{port} accepted no association")
     return association
@@ -151,7 +152,6 @@ def store(association: Association, image: Dataset) -> Sent:
     uid = str(image.SOPInstanceUID)
     if not association.is_established:
         return Sent(sop_instance_uid=uid, status=None)
-    hold_reactor(association)
     try:
         answer = association.send_c_store(image)
     except (AttributeError, ValueError):  # no accepted context, or not what its file meta says: not sent

@@ -40,7 +40,7 @@ from ich_node.dicom.query import (
 )
 from ich_node.dicom.values import text
 from ich_node.errors import DeliveryFailed, DeliveryRefused, FetchFailed
-from ich_node.network import FIND, SUCCESS, association_with, entries_of, hold_reactor, listens, own_address
+from ich_node.network import FIND, SUCCESS, association_with, entries_of, listens, own_address
 from ich_node.settings.sections import Receiver, RemoteEntity, Sender, Source
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
@@ -293,7 +293,6 @@ class _Exchange:
     def answers(self, request: Callable[[], Iterator[Answer]]) -> Iterator[Answer]:
         """Send the request; raises FetchFailed where the PACS hangs up or stays silent."""
         hung_up = FetchFailed(f"{self._fetching.source.name} hung up in the middle of a request")
-        hold_reactor(self._association)
         try:
             pending, ended = request(), False
         except RuntimeError as error:  # no association any more

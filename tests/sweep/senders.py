@@ -15,7 +15,6 @@ from reception import Message, associate
 from sweep.offers import Offer
 
 from ich_node.demo.node import AE_TITLE, LOOPBACK, SCANNER_AE_TITLE
-from ich_node.network import hold_reactor
 
 ANSWER_WITHIN_S = 120
 _STATUS = re.compile(r"DIMSE Status\s*: 0x([0-9a-fA-F]{4})")
@@ -71,7 +70,6 @@ class Sender:
         request.AffectedSOPClassUID = message.sop_class_uid
         request.AffectedSOPInstanceUID = message.sop_instance_uid
         request.DataSet = BytesIO(message.dataset)
-        hold_reactor(association)
         association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
         _, response = association.dimse.get_msg(block=True)
         association._reactor_checkpoint.set()
