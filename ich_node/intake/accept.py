@@ -3,7 +3,7 @@
 Touches the archive's folder and the database. Nothing of a patient is logged or said in a comment.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
@@ -16,7 +16,7 @@ from ich_node.dicom.headers import identity, is_own, studied_at
 from ich_node.dicom.part10 import read_data_set
 from ich_node.dicom.values import quietly, text
 from ich_node.errors import Collision, DatabaseAway, StorageFull, UnreadableInstance
-from ich_node.intake.standing import Standing, standing_of
+from ich_node.intake.standing import Standing, standing_of_files, standing_of_rows
 from ich_node.log import logger
 from ich_node.network import REPORT_CLASSES
 from ich_node.store.database import Connection, Database
@@ -173,12 +173,28 @@ def _for_column(value: str) -> str:
 
 def add_row(new: NewInstance, *, database: Database, archive: Archive, now: datetime) -> Standing:
     """Commit the row of an instance whose file is durable; raises DatabaseAway."""
-    study_id, standing = _despite_collisions(
-        lambda: database.together(lambda connection: _add_row(connection, new, archive, now))
-    )
+    compared: dict[tuple[StoredInstance, ...], Standing] = {}
+
+    def _add() -> tuple[int, Standing]:
+        while True:  # once more only after another content came under this UID
+            try:
+                return database.together(lambda connection: _add_row(connection, new, archive, compared, now))
+            except _NotCompared as unknown:
+                # not in the transaction: others wait for it, and two images may be large
+                compared[unknown.stored] = standing_of_files(new, list(unknown.stored), archive)
+
+    study_id, standing = _despite_collisions(_add)
     if standing in (Standing.MENDED, Standing.CONFLICT):
         logger().warning("instance.came_twice", study=study_id, reason=standing.value)
     return standing
+
+
+class _NotCompared(Exception):
+    """The files of these have to be compared before the row can be written."""
+
+    def __init__(self, stored: list[StoredInstance]) -> None:
+        super().__init__()
+        self.stored = tuple(stored)
 
 
 def _despite_collisions(write: Callable[[], Written]) -> Written:
@@ -191,12 +207,18 @@ def _despite_collisions(write: Callable[[], Written]) -> Written:
 
 
 def _add_row(
-    connection: Connection, new: NewInstance, archive: Archive, now: datetime
+    connection: Connection,
+    new: NewInstance,
+    archive: Archive,
+    compared: Mapping[tuple[StoredInstance, ...], Standing],
+    now: datetime,
 ) -> tuple[int, Standing]:
     if (study_id := add_another(connection, new, now=now)) is not None:
         return study_id, Standing.NEW
     stored = find_instances(connection, new.sop_instance_uid)
-    standing = standing_of(new, stored, archive)
+    standing = standing_of_rows(new, stored) or compared.get(tuple(stored))
+    if standing is None:
+        raise _NotCompared(stored)
     study_id = _write(connection, new, stored, standing, now)
     came_back = mark_returned(connection, study_id, new.file, now=now)
     if came_back and all(archive.exists(one.file) for one in reversed(instances_of(connection, study_id))):

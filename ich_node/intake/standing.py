@@ -39,21 +39,27 @@ class Standing(StrEnum):
     CONFLICT = "conflict"
 
 
-def standing_of(new: NewInstance, stored: list[StoredInstance], archive: Archive) -> Standing:
-    """Compare a content whose file is written with those under the same UID, `stored`."""
+def standing_of_rows(new: NewInstance, stored: list[StoredInstance]) -> Standing | None:
+    """Compare a content with those under the same UID, `stored`; None where only their files can tell."""
     if not stored:
         return Standing.NEW
     if any(one.sha256 == new.sha256 for one in stored):
         return Standing.STORED_BEFORE
-    first = next((one for one in stored if one.in_use), stored[0])
-    if _place(first) != _place(new):
-        return Standing.CONFLICT
+    return Standing.CONFLICT if _place(_first(stored)) != _place(new) else None
+
+
+def standing_of_files(new: NewInstance, stored: list[StoredInstance], archive: Archive) -> Standing:
+    """Compare a content whose file is written with those of `stored`; it takes as long as reading both."""
     try:
-        return _compared(first, new, archive)
+        return _compared(_first(stored), new, archive)
     except FileNotFoundError:
         return Standing.MENDED  # a forgotten file leaves nothing to contradict
     except (UnreadableInstance, OSError):
         return Standing.CONFLICT
+
+
+def _first(stored: list[StoredInstance]) -> StoredInstance:
+    return next((one for one in stored if one.in_use), stored[0])
 
 
 def _place(instance: NewInstance | StoredInstance) -> tuple[str, str, str]:
