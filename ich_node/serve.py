@@ -1,6 +1,5 @@
 """Run every process of the node on one machine and start anew what dies. Starts processes, nothing else."""
 
-import ctypes
 import signal
 import subprocess
 import sys
@@ -11,13 +10,13 @@ from time import monotonic
 from types import FrameType
 
 from ich_node.log import logger
+from ich_node.parent import end_with_parent
 from ich_node.settings.tree import environment_for_children
 
 PROCESSES = ("receive", "work", "deliver", "schedule", "web")
 CALM_S = 60.0  # a process that lived this long starts again at once
 LONGEST_PAUSE_S = 30.0
 STOP_WITHIN_S = 30.0  # longer than the receiver drains
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 @dataclass(kw_only=True)
@@ -67,7 +66,7 @@ class _Child:
 
 def _end_with_parent() -> None:
     """Let the kernel end a child whose supervisor was killed: a new one must find the port free."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(signal.SIGTERM)
 
 
 def stop_on_signal() -> threading.Event:

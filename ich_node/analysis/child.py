@@ -3,7 +3,6 @@
 What native code does with damaged or hostile pixels, and a driver with a card that is lost, nobody knows.
 """
 
-import ctypes
 import multiprocessing
 import resource
 import signal
@@ -21,11 +20,11 @@ import psutil
 
 from ich_node.errors import AnalysisFailed
 from ich_node.log import configure, logger
+from ich_node.parent import end_with_parent
 
 STARTS_WITHIN_S = 60.0
 ENDS_WITHIN_S = 1.0
 LOOK_S = 0.2
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 Question = TypeVar("Question")
 Reply = TypeVar("Reply")
@@ -191,7 +190,7 @@ def _resident(process: BaseProcess) -> int:
 
 def _serve(pipe: Connection, make: Callable[[], Answer[Question, Reply]], data_mb: int | None) -> None:
     """Answer what comes through the pipe until it ends. Signals are for the parent to hear."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # it does not outlive its parent
+    end_with_parent(signal.SIGKILL)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     configure(multiprocessing.current_process().name)  # what libraries print may quote a header
