@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from signal import SIGTERM
+from time import monotonic
 
 from ich_node.core.canary import is_due, verdict
 from ich_node.dicom.uids import uid_from
@@ -32,6 +34,7 @@ NOT_SENT = "not sent: the receiver did not take it"
 _NICENESS = 19
 _POLL_S = 0.2
 _ENDS_WITHIN_S = 10.0
+_SENDS_WITHIN_S = 600.0  # a receiver that stands still would hold it for ever
 
 # the Study Instance UID; whether the receiver took all of it, None where we end ourselves
 Send = Callable[[str], bool | None]
@@ -117,13 +120,15 @@ def _ends_well(command: Sequence[str], environment: dict[str, str], stop: thread
     child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     own = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, child.pid, max(own, _NICENESS))
+    late = monotonic() + _SENDS_WITHIN_S
     while child.poll() is None:
-        if stop.wait(_POLL_S):
+        if (ends := stop.wait(_POLL_S)) or monotonic() > late:
             child.terminate()
             try:
                 child.wait(_ENDS_WITHIN_S)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-            return None
-    return child.returncode == 0
+            return None if ends else False
+    # whoever ends us may have ended it first
+    return None if child.returncode == -SIGTERM else child.returncode == 0

@@ -20,7 +20,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_primitives import DimseServiceType
+from pynetdicom.dimse_primitives import C_CANCEL, DimsePrimitiveType, DimseServiceType
 from pynetdicom.events import Event, EventHandlerType
 from pynetdicom.presentation import PresentationContext
 
@@ -217,12 +217,27 @@ def leave_answers_to_askers(association: Association) -> None:
 
 
 class _AskersMessages(DIMSEServiceProvider):
-    """Gives the thread of the association requests of the peer, and no answers."""
+    """Gives the thread of the association requests of the peer, and whoever asks the answer to what he asked.
+
+    An answer to something else, one that came twice or late, is nobody's.
+    """
+
+    _asked = 0
+
+    def send_msg(self, primitive: DimsePrimitiveType, context_id: int) -> None:
+        """Send a message; a request bears a number that the one before it did not."""
+        if not isinstance(primitive, C_CANCEL) and primitive.MessageIDBeingRespondedTo is None:
+            self._asked = self._asked % 0xFFFF + 1
+            primitive.MessageID = self._asked
+        super().send_msg(primitive, context_id)
 
     def get_msg(self, block: bool = False) -> _Message:
         """The next message for the thread that calls, (None, None) where there is none."""
         if threading.current_thread() is not self.assoc:
-            return super().get_msg(block)
+            found = super().get_msg(block)
+            while found[1] is not None and found[1].MessageIDBeingRespondedTo not in (None, self._asked):
+                found = super().get_msg(block)
+            return found
         with self.msg_queue.mutex:
             waiting: deque[_Message] = self.msg_queue.queue
             if waiting and (message := waiting[0][1]) and message.MessageIDBeingRespondedTo is None:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -39,6 +39,7 @@ class Job:
     name: str
     work: Callable[[], object]
     within_s: float = SHORT_S
+    first_s: float | None = None  # after the start; None: as often as it comes
 
 
 def run(settings: Settings, stop: threading.Event, *, settings_file: Path | None = None) -> None:
@@ -52,7 +53,15 @@ def run(settings: Settings, stop: threading.Event, *, settings_file: Path | None
     )
     clock = WallClock()
     for job in _jobs(database, settings, clock, stop, settings_file):
-        scheduler.add_job(_guarded, "interval", args=(job, pulse), seconds=job.every_s, id=job.name)
+        first_at = _now() + timedelta(seconds=job.every_s if job.first_s is None else job.first_s)
+        scheduler.add_job(
+            _guarded,
+            "interval",
+            args=(job, pulse),
+            seconds=job.every_s,
+            id=job.name,
+            next_run_time=first_at,
+        )
     scheduler.start()
     watch_the_clock(database, scheduler, clock, stop, lease_s=settings.analysis.lease_s)
     scheduler.shutdown(wait=True)
@@ -136,6 +145,7 @@ def _jobs_of_the_watch(
     )
     yield Job(
         every_s=6 * 3600,
+        first_s=600,  # a scheduler that is started often must come to it too
         name="files add up",
         work=lambda: check_files(database, archive, stop, now=_now()),
         within_s=VERY_LONG_S,

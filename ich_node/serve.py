@@ -1,5 +1,6 @@
 """Run every process of the node on one machine and start anew what dies. Starts processes, nothing else."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,7 +8,6 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from types import FrameType
 
 from ich_node.log import logger
 from ich_node.parent import end_with_parent
@@ -72,13 +72,19 @@ def _end_with_parent() -> None:
 def stop_on_signal() -> threading.Event:
     """An event that SIGTERM and SIGINT set."""
     stop = threading.Event()
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
 
-    def _set(number: int, _frame: FrameType | None) -> None:
-        logger().info("process.stopping", signal=signal.Signals(number).name)
+    def _await() -> None:
+        number = os.read(told, 1)[0]
         stop.set()
+        logger().info("process.stopping", signal=signal.Signals(number).name)
 
-    signal.signal(signal.SIGTERM, _set)
-    signal.signal(signal.SIGINT, _set)
+    # not in a handler: it runs in the midst of anything, and what it needs may be locked there
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda _number, _frame: None)
+    threading.Thread(target=_await, name="signals", daemon=True).start()
     return stop
 
 

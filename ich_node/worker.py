@@ -27,6 +27,7 @@ from ich_node.store.claims import (
     claim_early,
     claim_study,
     conclude_early,
+    early_is_due_first,
     extend_lease,
     finish_study,
     postpone_study,
@@ -73,6 +74,7 @@ class Bench:
     stop: threading.Event
     at: Callable[[str], None] = nowhere
     look: LookAt | None = None  # who decodes; None: this process
+    hangs: Callable[[], bool] = lambda: False
 
 
 def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = nowhere) -> None:
@@ -111,6 +113,7 @@ def run(settings: Settings, stop: threading.Event, at: Callable[[str], None] = n
         stop=stop,
         at=tell,
         look=look,
+        hangs=pulse.is_late,
     )
     logger().info("worker.started")
     free_leases_of_the_dead(database, now=_now())
@@ -161,7 +164,9 @@ def work_once(bench: Bench) -> bool:
         return False
     lease_s = bench.settings.analysis.lease_s
     with bench.database.transaction() as connection:
-        early = claim_early(connection, holder=bench.holder, lease_s=lease_s, now=_now())
+        early = None
+        if early_is_due_first(connection, now=_now()):
+            early = claim_early(connection, holder=bench.holder, lease_s=lease_s, now=_now())
         claim = early or claim_study(connection, holder=bench.holder, lease_s=lease_s, now=_now())
     if claim is None:
         return False
@@ -199,12 +204,12 @@ def _tell(bench: Bench, stage: str) -> None:
 def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
     """Analyze; None where the study went back into the queue for another attempt."""
     attempts = bench.settings.analysis.attempts
-    if claim.study.attempts > attempts + 1:
+    if claim.study.attempts > attempts + 1 and claim.study.outcome != Outcome.POSITIVE:
         # even the report of the failure could not be recorded: the outcome alone
         return Analysis(outcome=Outcome.FAILED, reason=Reason.MODEL_FAILED)
     if claim.study.attempts > attempts:
         # every earlier attempt took its process along
-        return give_up(order, at=_site_time())
+        return _give_up(order)
     try:
         watch = Stopwatch(at=lambda stage: _tell(bench, stage))
         return analyse(order, bench.reader, watch, _site_time, bench.look)
@@ -219,10 +224,19 @@ def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
     policy = RetryPolicy(attempts=attempts, first_s=retry_s, longest_s=LONGEST_RETRY_S)
     again = next_attempt_at(policy, attempts_made=claim.study.attempts, now=_now())
     if again is None:
-        return give_up(order, at=_site_time())
+        return _give_up(order)
     with bench.database.transaction() as connection:
         postpone_study(connection, claim, until=again, now=_now())
     return None
+
+
+def _give_up(order: Order) -> Analysis:
+    """End a study that cannot be read; what was reported as positive stays so, and nothing takes it back."""
+    study = order.study
+    if study.outcome == Outcome.POSITIVE:
+        logger().error("study.positive_stands", study=study.id)
+        return Analysis(outcome=Outcome.POSITIVE, reason=None)
+    return give_up(order, at=_site_time())
 
 
 def _early_analysis(bench: Bench, order: Order) -> Analysis:
@@ -265,6 +279,8 @@ def _record(bench: Bench, claim: Claim, order: Order, analysis: Analysis) -> Non
     with bench.database.transaction() as connection:
         _tell_selection(connection, analysis, study.id, now)
         finish_study(connection, claim, outcome=analysis.outcome, reason=analysis.reason, now=now)
+        if analysis.outcome is Outcome.POSITIVE and not analysis.readings:
+            append(connection, study.id, "study.positive_stands", now=now)
         _keep(bench, connection, analysis, order, now)
         bench.at(COMMIT)
     _log("study.finished", study, analysis)
@@ -326,12 +342,18 @@ def _tell_selection(connection: Connection, analysis: Analysis, study_id: int, n
 
 @contextmanager
 def _kept_alive(bench: Bench, claim: Claim) -> Iterator[None]:
-    """Extend the lease while the work goes on; a lost lease is noticed when the result is recorded."""
+    """Extend the lease while the work goes on; a lost lease is noticed when the result is recorded.
+
+    Of work that hangs it ends: another machine takes the study up.
+    """
     done = threading.Event()
     lease_s = bench.settings.analysis.lease_s
 
     def _beat() -> None:
         while not done.wait(lease_s / 3):
+            if bench.hangs():
+                logger().error("work.hangs", study=claim.study.id)
+                return
             try:
                 with bench.database.transaction() as connection:
                     extend_lease(connection, claim, lease_s=lease_s, now=_now())

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from time import monotonic
 from typing import Generic, TypeVar
 
 import psutil
@@ -23,7 +22,7 @@ from ich_node.log import configure, logger
 from ich_node.parent import end_with_parent
 
 STARTS_WITHIN_S = 60.0
-ENDS_WITHIN_S = 1.0
+ENDS_WITHIN_S, KILLED_WITHIN_S = 1.0, 10.0
 LOOK_S = 0.2
 
 Question = TypeVar("Question")
@@ -130,7 +129,7 @@ class Child(Generic[Question, Reply]):
         process.join(ENDS_WITHIN_S)
         if process.is_alive():  # it is busy with what took too long
             process.kill()
-            process.join()
+            process.join(KILLED_WITHIN_S)  # a driver may keep it: then it is left behind
         return process.exitcode
 
     def _started(self) -> Connection:
@@ -158,12 +157,14 @@ class Child(Generic[Question, Reply]):
 def _watched(process: BaseProcess, bounds: Bounds, ended: list[End]) -> Iterator[None]:
     """Kill the process where it takes too long or grows too large, and say which in `ended`."""
     done = threading.Event()
-    late = monotonic() + bounds.answer_s
+    step_s = min(LOOK_S, bounds.answer_s)
     most = None if bounds.resident_mb is None else _resident(process) + bounds.resident_mb * 1_000_000
 
     def _look() -> None:
-        while not done.wait(min(LOOK_S, bounds.answer_s)):
-            if monotonic() > late:
+        left_s = bounds.answer_s  # in steps of ours: while all of us stand still nothing is late
+        while not done.wait(step_s):
+            left_s -= step_s
+            if left_s <= 0:
                 ended.append(End.TOO_LATE)
             elif most is not None and _resident(process) > most:
                 ended.append(End.TOO_LARGE)

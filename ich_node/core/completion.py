@@ -51,6 +51,11 @@ class Arrival:
         """Whether more of the study exists than came, as far as anybody can tell."""
         return self.open_associations > 0 or self.source_says is SourceSays.MORE_TO_COME
 
+    def is_whole(self, *, now: datetime, quiet_s: float) -> bool:
+        """Whether nobody sends any more, and it was silent for so long or its source says that all came."""
+        quiet = now - self.last_instance_at >= timedelta(seconds=quiet_s)
+        return not self.speaks_for_a_loss and (quiet or self.source_says is SourceSays.ALL_CAME)
+
 
 def decide(arrival: Arrival, *, now: datetime, quiet_s: float, deadline_s: float) -> Completion:
     """Decide whether the study is whole; silence alone never counts while its sender is still connected.
@@ -59,10 +64,7 @@ def decide(arrival: Arrival, *, now: datetime, quiet_s: float, deadline_s: float
     """
     if now - arrival.first_instance_at >= timedelta(seconds=deadline_s):
         return Completion.DEADLINE
-    if arrival.speaks_for_a_loss:
-        return Completion.WAIT
-    quiet = now - arrival.last_instance_at >= timedelta(seconds=quiet_s)
-    return Completion.WHOLE if quiet or arrival.source_says is SourceSays.ALL_CAME else Completion.WAIT
+    return Completion.WHOLE if arrival.is_whole(now=now, quiet_s=quiet_s) else Completion.WAIT
 
 
 def compare(there: Sequence[SeriesThere], here: Held) -> SourceSays | None:

@@ -58,8 +58,8 @@ def consequence_of(
         again = standing.resends < policy.resends
         return Consequence(event=DeliveryEvent.MISSED if again else DeliveryEvent.GIVEN_UP)
     look_at = next_attempt_at(policy.looks, attempts_made=standing.looks, now=now, jitter=jitter)
-    if look_at is None:
-        return Consequence()
+    if look_at is None:  # the last look is the one that judges
+        return Consequence(look_at=None if overdue else standing.confirm_by)
     if finding is Finding.ASKED:
         # asked once it answers when it has archived; asking again and again would only load it
         look_at = now + pause(policy.looks.longest_s, policy.looks.longest_s, doublings=0, jitter=jitter)

@@ -23,6 +23,12 @@ class Sign:
     doing: str
     trouble: str | None
 
+    @property
+    def name(self) -> str:
+        """Its process as people know it: host and number, without what tells two hosts of one name apart."""
+        host, _, pid = self.process.rpartition(":")
+        return f"{host.partition('@')[0]}:{pid}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
@@ -48,10 +54,8 @@ def _judge(room: str, signs: Sequence[Sign], now: datetime) -> Health:
         silent = [sign for sign in silent if now - sign.due_at < FORGOTTEN_AFTER]
     if silent:
         last = max(silent, key=lambda sign: sign.seen_at)
-        return Health(
-            room=room, well=False, since=last.seen_at, why=f"{last.process} is silent: {last.doing}"
-        )
+        return Health(room=room, well=False, since=last.seen_at, why=f"{last.name} is silent: {last.doing}")
     if troubled := [sign for sign in alive if sign.trouble]:
         first = min(troubled, key=lambda sign: sign.seen_at)
-        return Health(room=room, well=False, since=first.seen_at, why=f"{first.process}: {first.trouble}")
+        return Health(room=room, well=False, since=first.seen_at, why=f"{first.name}: {first.trouble}")
     return Health(room=room, well=True, since=min(sign.begun_at for sign in alive), why=alive[0].doing)

@@ -10,6 +10,8 @@ from enum import StrEnum
 # what a study done earlier than this was done for has been seen to: priors and late transfers can wait
 FRESH = timedelta(hours=12)
 OLD_S = 4 * 3600
+# what is to be read early may hold a bleed that nobody knows of; no whole study stands back for longer
+EARLY_FIRST_S = 60
 HIGH_PRIORITY, LOW_PRIORITY = 1, 2  # Priority of a C-STORE request; 0 is medium (PS3.7 9.3.1.1)
 
 

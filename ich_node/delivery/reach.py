@@ -11,9 +11,9 @@ from pynetdicom.events import EventHandlerType
 from pynetdicom.presentation import PresentationContext
 
 from ich_node.core.confirmation import ConfirmPolicy
-from ich_node.core.outages import ProbePolicy, after_failure, is_away
+from ich_node.core.outages import Outage, ProbePolicy, after_failure, is_away
 from ich_node.core.retry import RetryPolicy
-from ich_node.errors import DeliveryRefused, DestinationAway
+from ich_node.errors import Collision, DeliveryRefused, DestinationAway
 from ich_node.log import logger
 from ich_node.network import association_with
 from ich_node.settings.sections import Delivery, Destination
@@ -45,6 +45,7 @@ class Sending:
     timeout_s: float
     holder: str
     now: Callable[[], datetime]
+    ends: Callable[[], bool] = lambda: False  # whether the process is to end
     credentials: Credentials | None = None
     probing: ProbePolicy = field(default_factory=lambda: probing(Delivery()))
     confirming: ConfirmPolicy = field(default_factory=lambda: confirming(Delivery()))
@@ -106,16 +107,25 @@ def _take_turn(database: Database, sending: Sending) -> None:
 
 def _note_away(database: Database, sending: Sending, words: str) -> None:
     name, now = sending.destination.name, sending.now()
-    with database.transaction() as connection:
-        before = outage_of(connection, name)
-        outage = after_failure(before, name, words, sending.probing, now=now, jitter=random.random())
-        note_outage(connection, outage)
+    try:
+        outage = _written_down(database, sending, words, now)
+    except Collision:  # another thread began the same outage
+        outage = _written_down(database, sending, words, now)
     next_in_s = round((outage.probe_at - now).total_seconds(), 1)
     log = logger().bind(destination=name, attempts=outage.failures, error=words, next_in_s=next_in_s)
     if is_away(outage, sending.probing):
         log.error("destination.away", seconds=round((now - outage.since).total_seconds()))
     else:
         log.warning("destination.not_reached")
+
+
+def _written_down(database: Database, sending: Sending, words: str, now: datetime) -> Outage:
+    name = sending.destination.name
+    with database.transaction() as connection:
+        before = outage_of(connection, name)
+        outage = after_failure(before, name, words, sending.probing, now=now, jitter=random.random())
+        note_outage(connection, outage)
+    return outage
 
 
 def _note_reached(database: Database, sending: Sending) -> None:

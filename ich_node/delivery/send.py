@@ -146,7 +146,7 @@ def _send_all(association: Association, first: Parcel, database: Database, sendi
         tried += 1
         with _failure_noted(parcel, database, sending):
             taken += _send_one(association, parcel, database, sending)
-        go_on = association.is_established and tried < MOST_PER_ASSOCIATION
+        go_on = association.is_established and tried < MOST_PER_ASSOCIATION and not sending.ends()
         parcel = _claim(database, sending) if go_on else None
     return taken
 

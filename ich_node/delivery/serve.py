@@ -3,6 +3,7 @@
 import threading
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from ich_node.core.retry import RetryPolicy
@@ -45,14 +46,11 @@ def run(settings: Settings, stop: threading.Event) -> None:
     database = Database(settings.database_url)
     credentials = credentials_of(settings.tls)
     pulse = Pulse(database, "deliver")
-    threads = [
-        threading.Thread(
-            target=_serve,
-            args=(database, _sending(settings, destination, step, credentials), step, stop, pulse),
-        )
-        for destination in _served(settings)
-        for step in _steps(destination)
-    ]
+    steps = [(destination, step) for destination in _served(settings) for step in _steps(destination)]
+    threads = []
+    for destination, step in steps:
+        sending = replace(_sending(settings, destination, step, credentials), ends=stop.is_set)
+        threads.append(threading.Thread(target=_serve, args=(database, sending, step, stop, pulse)))
     if await_current(database, stop):
         free_leases_of_the_dead(database, now=datetime.now(UTC))
         for thread in threads:
@@ -98,8 +96,8 @@ def _serve(database: Database, sending: Sending, step: Step, stop: threading.Eve
     hints = Hints(database, Topic.REPORTS) if step is deliver_due else None  # nobody hurries for a proof
     pause_s = 0.0
     while not _ended(stop, hints, pause_s):
-        pulse.beat(name, loop=name, within_s=within_s)
         try:
+            pulse.beat(name, loop=name, within_s=within_s)
             pause_s = 0.0 if step(database, sending) else LOOK_EVERY_S
         except (Collision, DatabaseAway):
             pause_s = AFTER_ERROR_S
@@ -123,12 +121,14 @@ def _look_over(database: Database, settings: Settings, stop: threading.Event, pu
     pause_s = 0.0
     while not stop.wait(pause_s):
         pause_s = LOOK_OVER_EVERY_S
-        pulse.beat("looks over")
         try:
+            pulse.beat("looks over")
             end_strays(database, settings, now=datetime.now(UTC))
             alarm(database, settings, now=datetime.now(UTC))
         except (Collision, DatabaseAway) as error:
             logger().error("database.away", error=str(error))
+        except Exception as error:  # noqa: BLE001  without it alarms would end, and the threads go on
+            logger().error("deliver.failed", error=type(error).__name__)
 
 
 def end_strays(database: Database, settings: Settings, *, now: datetime) -> None:

@@ -5,7 +5,8 @@ Touches the archive's folder and the database. Nothing of a patient is logged or
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from time import monotonic
 from typing import TypeVar
 
 from pydicom.dataset import Dataset
@@ -30,6 +31,7 @@ from ich_node.store.studies import (
     add_another,
     add_instance,
     add_other_syntax,
+    count_adopted,
     find_instances,
     instances_of,
     replace_instance,
@@ -41,6 +43,7 @@ DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000  # PS3.4 B.2.3
 
 ATTEMPTS = 5  # at rows that another receiver writes at the same moment
+LONG_WAIT_S = 1.0  # for the database
 LONGEST_TEXT = 255  # characters of an identifier in a column
 
 Written = TypeVar("Written")
@@ -174,11 +177,18 @@ def _for_column(value: str) -> str:
 def add_row(new: NewInstance, *, database: Database, archive: Archive, now: datetime) -> Standing:
     """Commit the row of an instance whose file is durable; raises DatabaseAway."""
     compared: dict[tuple[StoredInstance, ...], Standing] = {}
+    begun = monotonic()
+
+    def _add_now(connection: Connection) -> tuple[int, Standing]:
+        waited_s = monotonic() - begun
+        # its sender was not silent while we waited for the database
+        at = now + timedelta(seconds=waited_s) if waited_s > LONG_WAIT_S else now
+        return _add_row(connection, new, archive, compared, at)
 
     def _add() -> tuple[int, Standing]:
         while True:  # once more only after another content came under this UID
             try:
-                return database.together(lambda connection: _add_row(connection, new, archive, compared, now))
+                return database.together(_add_now)
             except _NotCompared as unknown:
                 # not in the transaction: others wait for it, and two images may be large
                 compared[unknown.stored] = standing_of_files(new, list(unknown.stored), archive)
@@ -213,8 +223,21 @@ def _add_row(
     compared: Mapping[tuple[StoredInstance, ...], Standing],
     now: datetime,
 ) -> tuple[int, Standing]:
-    if (study_id := add_another(connection, new, now=now)) is not None:
-        return study_id, Standing.NEW
+    study_id, standing = _add(connection, new, archive, compared, now)
+    if new.adopted and not new.own_object:
+        count_adopted(connection, study_id)
+    return study_id, standing
+
+
+def _add(
+    connection: Connection,
+    new: NewInstance,
+    archive: Archive,
+    compared: Mapping[tuple[StoredInstance, ...], Standing],
+    now: datetime,
+) -> tuple[int, Standing]:
+    if (another := add_another(connection, new, now=now)) is not None:
+        return another, Standing.NEW
     stored = find_instances(connection, new.sop_instance_uid)
     standing = standing_of_rows(new, stored) or compared.get(tuple(stored))
     if standing is None:

@@ -94,6 +94,6 @@ def _adopt(name: str, database: Database, archive: Archive, now: datetime) -> bo
     if PurePath(new.file).name != PurePath(name).name:
         logger().error("archive.file_damaged", error="its content is not what its name says")
         return False
-    new = replace(new, file=name)
+    new = replace(new, file=name, adopted=True)
     add_row(new, database=database, archive=archive, now=datetime.now(UTC))  # the sweep may take hours
     return True

@@ -23,7 +23,7 @@ def close_complete_studies(database: Database, *, now: datetime, quiet_s: float,
                 study_id,
                 quiet_since=arrival.last_instance_at,
                 by_deadline=by_deadline,
-                cut_short=by_deadline and arrival.speaks_for_a_loss,
+                cut_short=not arrival.is_whole(now=now, quiet_s=quiet_s),
                 now=now,
             )
             if queued:

@@ -128,9 +128,9 @@ class BoundedSocket(AssociationSocket):
 
     def cut(self) -> None:
         """End the connection under whoever waits for it, from any thread."""
-        if self.socket is not None:
+        if (connection := self.socket) is not None:  # its own thread may let go of it
             with suppress(OSError):
-                socket.shutdown(self.socket, SHUT_RDWR)
+                socket.shutdown(connection, SHUT_RDWR)
 
     def _shutdown_socket(self) -> None:
         """Close the descriptor too where the peer hung up first: pynetdicom leaves it to the collector."""

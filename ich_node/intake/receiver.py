@@ -3,7 +3,6 @@
 Uses the network, the archive's folder and the database.
 """
 
-import socket
 import threading
 import time
 import warnings
@@ -44,6 +43,7 @@ from ich_node.store.incoming import Incoming
 from ich_node.store.pulse import Pulse
 from ich_node.store.refusals import note_refusal
 from ich_node.store.senders import list_allowed
+from ich_node.store.writer import this_process
 from ich_node.tls import PeerCertificate
 
 # PS3.8 9.3.4: for good, by the service's user; for now, by its provider
@@ -62,7 +62,7 @@ class Reception:
         self._database = database
         self._archive = archive
         # of the host and port: what an earlier life of this receiver left open is closed by the next one
-        self._name = f"{socket.gethostname()}:{settings.receiver.first_port}"
+        self._name = f"{this_process().host}:{settings.receiver.first_port}"
         self._lock = threading.Lock()
         self._open: dict[Association, int] = {}
         self._busy: set[Association] = set()
@@ -210,11 +210,12 @@ class Reception:
 
     def _peer(self, association: Association) -> Peer:
         ae_title, address = caller = _caller(association)
-        if caller not in self._urgencies:
+        urgencies = self._urgencies  # another thread may put others in their place
+        if caller not in urgencies:
             entries = entries_of((*self._settings.admitted, *(self._allowed or ())), ae_title, address)
             said = [entry.urgency for entry in entries] or [Urgency.NORMAL]
-            self._urgencies[caller] = min(said, key=tuple(Urgency).index)
-        return Peer(ae_title=ae_title, address=address, urgency=self._urgencies[caller])
+            urgencies[caller] = min(said, key=tuple(Urgency).index)
+        return Peer(ae_title=ae_title, address=address, urgency=urgencies[caller])
 
     def prepare(self) -> bool:
         """Require the newest schema and forget an earlier life; False while the database is away.

@@ -68,8 +68,8 @@ class SteadyTimer(Timer):
         self._start_time, self._end_time = time.monotonic(), None
 
     def stop(self) -> None:
-        """Stand still."""
-        self._end_time = time.monotonic()
+        """Stand still: what does not run never expires, whatever its length is set to then."""
+        self._start_time = self._end_time = None
 
 
 class OneThreadLayer(DULServiceProvider):

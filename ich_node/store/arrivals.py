@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_,
 
 from ich_node.core.completion import GONE_AFTER_S, Arrival, SourceSays
 from ich_node.core.states import StudyState
+from ich_node.core.urgency import EARLY_FIRST_S
 from ich_node.store.hints import Topic, tell
 from ich_node.store.history import append
 from ich_node.store.studies import due_at
@@ -147,7 +148,8 @@ def ask_early(
         studies.c.state == StudyState.RECEIVING,
         or_(studies.c.outcome.is_(None), studies.c.outcome != Outcome.POSITIVE),
     )
-    values = {"early_at": now, "early_key": key, "due_at": due_at(connection, study_id, now=now)}
+    due = due_at(connection, study_id, now=now) - timedelta(seconds=EARLY_FIRST_S)
+    values = {"early_at": now, "early_key": key, "due_at": due}
     asked = connection.execute(update(studies).where(receiving).values(values)).rowcount == 1
     if asked:
         append(connection, study_id, "study.looks_whole", now=now, heads=evidence)

@@ -12,6 +12,13 @@ from ich_node.store.history import append
 from ich_node.store.studies import STUDY_COLUMNS, Study, study_of
 from ich_node.store.tables import studies
 
+# canaries last; an older version, running beside this one, says nothing of urgency
+_DUE_FIRST = (
+    studies.c.canary,
+    func.coalesce(studies.c.due_at, studies.c.last_instance_at),
+    studies.c.id,
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
@@ -38,6 +45,13 @@ def _asked() -> ColumnElement[bool]:
 
 def _unheld(now: datetime) -> ColumnElement[bool]:
     return or_(studies.c.lease_until.is_(None), studies.c.lease_until < now)
+
+
+def early_is_due_first(connection: Connection, *, now: datetime) -> bool:
+    """Whether, of all that may be taken, one to be read early is due first."""
+    free = and_(or_(_waits(now), _asked()), _unheld(now))
+    first = select(studies.c.state).where(free).order_by(*_DUE_FIRST).limit(1)
+    return connection.execute(first).scalar() == StudyState.RECEIVING
 
 
 def claim_study(connection: Connection, *, holder: str, lease_s: float, now: datetime) -> Claim | None:
@@ -69,9 +83,7 @@ def _claim(
     """Write `taken` into the row that is due first, unless somebody holds it; canaries come last."""
     free = and_(waits, _unheld(now))
     # SQLite ignores SKIP LOCKED, but there a writer is alone anyhow (BEGIN IMMEDIATE)
-    # an older version, running beside this one, says nothing of urgency
-    due = func.coalesce(studies.c.due_at, studies.c.last_instance_at)
-    first = select(studies.c.id).where(free).order_by(studies.c.canary, due, studies.c.id).limit(1)
+    first = select(studies.c.id).where(free).order_by(*_DUE_FIRST).limit(1)
     first = first.with_for_update(skip_locked=True)
     statement = (
         update(studies)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, func, select, update
 
-from ich_node.core.states import StudyState
+from ich_node.core.states import DeliveryState, StudyState
 from ich_node.store.tables import (
     associations,
     deliveries,
@@ -51,7 +51,7 @@ def go_on_from(connection: Connection, *, now: datetime, lease_s: float) -> int:
     longest = now + timedelta(seconds=lease_s)
     for column in _LEASED:
         changed += _bring_back(connection, column, to=longest, where=column > longest)
-    return changed + _due_again(connection, now)
+    return changed + _due_again(connection, now) + _sent_now(connection, now)
 
 
 def _arriving_now(connection: Connection, now: datetime) -> int:
@@ -68,6 +68,19 @@ def _bring_back(
     connection: Connection, column: Column[datetime], *, to: datetime, where: ColumnElement[bool]
 ) -> int:
     return connection.execute(update(column.table).where(where).values({column: to})).rowcount
+
+
+def _sent_now(connection: Connection, now: datetime) -> int:
+    """What was sent in the future was sent now: else no proof of it would count, and none be missed."""
+    sent = select(deliveries.c.id, deliveries.c.sent_at, deliveries.c.confirm_by).where(
+        deliveries.c.state == DeliveryState.SENT, deliveries.c.sent_at > now
+    )
+    changed = 0
+    for delivery_id, sent_at, confirm_by in connection.execute(sent).all():
+        values = {"sent_at": now, "confirm_by": confirm_by and confirm_by - (sent_at - now)}
+        same = and_(deliveries.c.id == delivery_id, deliveries.c.sent_at == sent_at)
+        changed += connection.execute(update(deliveries).where(same).values(values)).rowcount
+    return changed
 
 
 def _due_again(connection: Connection, now: datetime) -> int:

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, insert, or_, select, update
 
 from ich_node.core.states import DeliveryEvent, DeliveryState, next_delivery_state
 from ich_node.errors import LeaseLost
 from ich_node.store.hints import Topic, tell
 from ich_node.store.history import append
 from ich_node.store.tables import deliveries, reports, studies
+from ich_node.vocabulary import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ def _is_free(destination: str, now: datetime) -> ColumnElement[bool]:
     return and_(
         deliveries.c.state == DeliveryState.PENDING,
         deliveries.c.destination == destination,
-        ~_has_older_pending(),
+        ~_older_goes_first(now),
         deliveries.c.next_attempt_at <= now,
         or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until < now),
     )
@@ -87,14 +88,16 @@ def _is_free(destination: str, now: datetime) -> ColumnElement[bool]:
 def claim_delivery(
     connection: Connection, destination: str, *, holder: str, lease_s: float, now: datetime
 ) -> Parcel | None:
-    """Take the delivery of one destination that has waited longest; at most one process gets it."""
+    """Take the delivery of one destination that goes first; at most one process gets it.
+
+    After an outage many wait: those of positive studies go first, then those that have waited longest.
+    """
     free = _is_free(destination, now)
-    oldest = (
-        select(deliveries.c.id).where(free).order_by(deliveries.c.next_attempt_at, deliveries.c.id).limit(1)
-    ).with_for_update(skip_locked=True)
+    order = case((_is_of_a_positive(), 0), else_=1), deliveries.c.next_attempt_at, deliveries.c.id
+    first = select(deliveries.c.id).where(free).order_by(*order).limit(1).with_for_update(skip_locked=True)
     taken = connection.execute(
         update(deliveries)
-        .where(deliveries.c.id == oldest.scalar_subquery(), free)
+        .where(deliveries.c.id == first.scalar_subquery(), free)
         .values(
             lease_holder=holder,
             lease_until=now + timedelta(seconds=lease_s),
@@ -131,8 +134,20 @@ def claim_delivery(
     )
 
 
-def _has_older_pending() -> ColumnElement[bool]:
-    """Whether an earlier revision of the study still waits for the same destination: it goes first."""
+def _is_of_a_positive() -> ColumnElement[bool]:
+    """Whether the study that it is about is positive now."""
+    return exists().where(
+        reports.c.id == deliveries.c.report_id,
+        studies.c.id == reports.c.study_id,
+        studies.c.outcome == Outcome.POSITIVE,
+    )
+
+
+def _older_goes_first(now: datetime) -> ColumnElement[bool]:
+    """Whether an earlier revision of the study could go to the same destination now, or is on its way.
+
+    One that was refused and waits for another attempt holds back nothing: what is newer may be a bleed.
+    """
     own, older_report, older = reports.alias(), reports.alias(), deliveries.alias()
     return exists().where(
         own.c.id == deliveries.c.report_id,
@@ -141,6 +156,7 @@ def _has_older_pending() -> ColumnElement[bool]:
         older.c.report_id == older_report.c.id,
         older.c.destination == deliveries.c.destination,
         older.c.state == DeliveryState.PENDING,
+        or_(older.c.next_attempt_at <= now, older.c.lease_until >= now),
     )
 
 

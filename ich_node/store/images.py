@@ -61,10 +61,13 @@ def kept_studies(connection: Connection) -> list[Kept]:
 
     Of a forgotten study whose images came again the days count from then.
     """
+    in_state = {
+        state: func.count(deliveries.c.id).filter(deliveries.c.state == state).label(state)
+        for state in (DeliveryState.PENDING, DeliveryState.FAILED)
+    }
     undelivered = (
-        select(reports.c.study_id, func.count().label("pending"))
+        select(reports.c.study_id, *in_state.values())
         .join(deliveries, deliveries.c.report_id == reports.c.id)
-        .where(deliveries.c.state.in_((DeliveryState.PENDING, DeliveryState.FAILED)))
         .group_by(reports.c.study_id)
         .subquery()
     )
@@ -81,7 +84,8 @@ def kept_studies(connection: Connection) -> list[Kept]:
             studies.c.id,
             studies.c.outcome,
             studies.c.finished_at,
-            undelivered.c.pending,
+            undelivered.c[DeliveryState.PENDING],
+            undelivered.c[DeliveryState.FAILED],
             labelled.c.study_id,
             returned.c.at,
         )
@@ -97,9 +101,10 @@ def kept_studies(connection: Connection) -> list[Kept]:
         Kept(
             study_id=row[0],
             ignored=row[1] == Outcome.IGNORED,
-            finished_at=max(row[2], row[5] or row[2]),
+            finished_at=max(row[2], row[6] or row[2]),
             undelivered=row[3] or 0,
-            labelled=row[4] is not None,
+            refused=row[4] or 0,
+            labelled=row[5] is not None,
         )
         for row in connection.execute(statement)
     ]

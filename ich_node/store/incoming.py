@@ -7,7 +7,6 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -15,7 +14,6 @@ from typing import BinaryIO, Self
 from ich_node.errors import StorageFull
 from ich_node.store.writer import this_process
 
-_WAIT_AT_ONCE = 16  # for the disk
 _COPY_BYTES = 1 << 20
 
 
@@ -44,7 +42,6 @@ class Folders:
 
     def __init__(self, top: Path) -> None:
         self._top = top
-        self._beside = ThreadPoolExecutor(_WAIT_AT_ONCE, thread_name_prefix="sync")
         self._known: set[str] = set()  # a few hundred; for threads each of its methods is atomic
 
     def make(self, folder: Path) -> None:
@@ -57,15 +54,8 @@ class Folders:
         if self._top not in folder.parents:
             _sync_folder(folder.parent)
 
-    def begin_sync(self, folder: Path) -> Future[None]:
-        """Do `sync` beside whoever asks; its end, or its error, is the result's."""
-        return self._beside.submit(self.sync, folder)
-
     def sync(self, folder: Path) -> None:
-        """Make what was renamed into a folder durable, and its own way from the top, whoever made it.
-
-        Last of all, so that one commit of the file system's journal serves for all of it.
-        """
+        """Make what was renamed into a folder durable, and its own way from the top, whoever made it."""
         _sync_folder(folder)
         if str(folder) in self._known or folder == self._top:
             return
@@ -149,19 +139,19 @@ class Incoming:
                 self._copy()
             if target.parent != self._path.parent:
                 self._folders.make(target.parent)
-            # renamed first, so that both can wait for the disk at the same time, in one commit of its journal
-            self._path.replace(target)
-            in_folder = self._folders.begin_sync(target.parent)
+            # before the name: of what could not be synced the kernel tells once, and forgets it
             os.fsync(self._descriptor)
-            in_folder.result()
+            self._path.replace(target)
+            self._folders.sync(target.parent)
             self._kept = True
 
     def discard(self) -> None:
         """Let go of it; what was kept stays. Any number of times."""
         if self._descriptor < 0:
             return
-        os.close(self._descriptor)
-        self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        with suppress(OSError):  # it is closed all the same
+            os.close(descriptor)
         if not self._kept:
             with suppress(OSError):  # what cannot be removed is swept later
                 self._path.unlink()

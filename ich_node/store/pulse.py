@@ -1,10 +1,9 @@
 """The signs of life of one process, written by its loops themselves: a loop that hangs falls silent."""
 
 import os
-import socket
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import psutil
@@ -13,14 +12,17 @@ from ich_node.core.rooms import Sign
 from ich_node.dicom.audit import activity
 from ich_node.errors import Collision, DatabaseAway
 from ich_node.store.audit import record
+from ich_node.store.clock import server_time
 from ich_node.store.database import Connection, Database
 from ich_node.store.rooms import end_signs, forget_signs, give_sign, list_signs
+from ich_node.store.writer import this_process
 from ich_node.user import current_user
 
 EVERY_S = 10.0
 AGAIN_S = 2.0  # after a failure: a receiver ticks ten times a second, and a dead host costs seconds
 WITHIN_S = 60.0  # longer than SQLite may make a writer wait
 LONGEST_WORDS = 64
+CLOCK_S = 5.0  # well below what a sender may be silent for, and what a lease lasts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +42,12 @@ class Pulse:
 
     def __init__(self, database: Database, room: str) -> None:
         self._database, self._room = database, room
-        self._host = socket.gethostname()
+        self._host = this_process().host
         self._process = f"{self._host}:{os.getpid()}"
         self._begun_at = datetime.now(UTC)
         self._lock = threading.Lock()
         self._loops: dict[str, _Beat] = {}
+        self._until: dict[str, float] = {}  # by the clock that nobody sets
         self._written_at = self._failed_at = float("-inf")
         self._written: _Beat | None = None
         self._audited = False
@@ -65,17 +68,22 @@ class Pulse:
             trouble=None if trouble is None else trouble[:LONGEST_WORDS],
         )
         with self._lock:
-            self._loops[loop] = beat
+            self._loops[loop], self._until[loop] = beat, time.monotonic() + within_s
             first = self._most_urgent()
             if not self._is_news(first):
                 return
             self._written, self._written_at = first, time.monotonic()
         self._write(first)
 
+    def is_late(self, loop: str = "main") -> bool:
+        """Whether a loop has not spoken for longer than it said: it may hang."""
+        return time.monotonic() > self._until.get(loop, float("inf"))
+
     def end_loop(self, loop: str) -> None:
         """A loop ended as it should; nothing is expected of it."""
         with self._lock:
             self._loops.pop(loop, None)
+            self._until.pop(loop, None)
 
     def end(self) -> None:
         """The process ends as it should: nobody is to miss it."""
@@ -102,11 +110,12 @@ class Pulse:
         return beat.trouble != before.trouble or beat.due_at - before.due_at > timedelta(seconds=2 * EVERY_S)
 
     def _write(self, beat: _Beat) -> None:
-        sign = Sign(room=self._room, process=self._process, begun_at=self._begun_at, **vars(beat))
         with self._lock:
             starts, self._audited = not self._audited, True
         try:
             with self._database.transaction() as connection:
+                beat = replace(beat, trouble=beat.trouble or _clock_trouble(connection))
+                sign = Sign(room=self._room, process=self._process, begun_at=self._begun_at, **vars(beat))
                 give_sign(connection, sign)
                 forget_signs(connection, now=sign.seen_at)
                 gone = [one.process for one in list_signs(connection) if self._is_gone(one)]
@@ -136,3 +145,10 @@ class Pulse:
         except PermissionError:
             return False
         return False
+
+
+def _clock_trouble(connection: Connection) -> str | None:
+    """What is wrong with the clock of this machine: leases and senders count by several machines' clocks."""
+    said = server_time(connection)
+    apart_s = 0.0 if said is None else (datetime.now(UTC) - said).total_seconds()
+    return f"the clock differs from the database's by {apart_s:.0f} s" if abs(apart_s) > CLOCK_S else None

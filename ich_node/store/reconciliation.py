@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, o
 from ich_node.core.reconciliation import Discrepancy, OpenStudy
 from ich_node.core.states import StudyState
 from ich_node.store.history import append
-from ich_node.store.tables import deliveries, reports, studies
+from ich_node.store.tables import deliveries, readings, reports, studies
 from ich_node.store.watch_tables import discrepancies
 from ich_node.vocabulary import Outcome
 
@@ -40,9 +40,17 @@ def without_outcome(connection: Connection) -> list[int]:
 
 
 def without_report(connection: Connection, *, finished_since: datetime) -> list[int]:
-    """Studies whose outcome is one that is reported, without a Structured Report."""
-    report = exists().where(reports.c.study_id == studies.c.id, reports.c.kind == "SR")
-    statement = _finished(finished_since).where(studies.c.outcome != Outcome.IGNORED, ~report)
+    """Studies whose outcome is one that is reported, without a Structured Report.
+
+    Of one that failed an earlier report tells something else, unless its reading says that it is the same.
+    """
+    report = and_(reports.c.study_id == studies.c.id, reports.c.kind == "SR")
+    of_this_revision = and_(report, reports.c.revision == studies.c.revision)
+    read = exists().where(readings.c.study_id == studies.c.id, readings.c.revision == studies.c.revision)
+    silent = and_(studies.c.outcome == Outcome.FAILED, ~read, ~exists().where(of_this_revision))
+    statement = _finished(finished_since).where(
+        studies.c.outcome != Outcome.IGNORED, or_(~exists().where(report), silent)
+    )
     return [row.id for row in connection.execute(statement)]
 
 

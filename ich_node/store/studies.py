@@ -45,6 +45,7 @@ class NewInstance:
     handicap_s: int = NORMAL_S  # how long its study stands back, as far as this instance says
     own_object: bool = False  # says of itself that it is a report of ours
     canary: bool = False  # says of itself that it is a canary's
+    adopted: bool = False  # found on the disk without its row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +106,14 @@ _STORED_UNDER_UID = _STORED.where(instances.c.sop_instance_uid == bindparam("uid
 _STUDY_LOCKED = select(*STUDY_COLUMNS).where(studies.c.study_uid == bindparam("uid")).with_for_update()
 _OF_INSTANCE = [name for name in NewInstance.__dataclass_fields__ if name in instances.c]
 _INSERT_INSTANCE = insert(instances).inline()  # nobody asks for its number
+# of two that come at once the earlier one may be written last
+_LATEST = case(
+    (studies.c.last_instance_at > bindparam("at"), studies.c.last_instance_at), else_=bindparam("at")
+)
 _ONE_MORE = (
     update(studies)
     .where(studies.c.id == bindparam("number"))
-    .values(last_instance_at=bindparam("at"), handicap_s=bindparam("handicap"))
+    .values(last_instance_at=_LATEST, handicap_s=bindparam("handicap"))
 )
 # one statement for what otherwise takes four: see `add_another`
 _ANOTHER = (
@@ -121,7 +126,7 @@ _ANOTHER = (
         ~exists().where(instances.c.sop_instance_uid == bindparam("uid")),
     )
     .values(
-        last_instance_at=bindparam("at"),
+        last_instance_at=_LATEST,
         handicap_s=case(
             (studies.c.handicap_s < bindparam("handicap"), studies.c.handicap_s), else_=bindparam("handicap")
         ),
@@ -213,6 +218,16 @@ def _insert_instance(
     values = {name: getattr(new, name) for name in _OF_INSTANCE}
     values |= {"study_id": study_id, "in_use": in_use, "received_at": now}
     connection.execute(_INSERT_INSTANCE, values)
+
+
+def count_adopted(connection: Connection, study_id: int) -> None:
+    """Raise a study's revision by one for an instance that was adopted.
+
+    Rows that a restore took away may have had their reports, whose UIDs are made of the revision. The study
+    comes by no revision again that it had with fewer images: an archive keeps the first object of a UID.
+    """
+    one_more = update(studies).where(studies.c.id == study_id).values(revision=studies.c.revision + 1)
+    connection.execute(one_more)
 
 
 def replace_instance(connection: Connection, study_id: int, new: NewInstance) -> None:
@@ -354,6 +369,8 @@ def ask_again(connection: Connection, study: Study, *, now: datetime) -> None:
             next_attempt_at=now,
             due_at=now,  # somebody waits for it
             attempts=0,
+            # nothing proves that one which still arrives is whole: it may be positive, and not negative
+            cut_short=or_(studies.c.cut_short, studies.c.state == StudyState.RECEIVING),
             **NOT_HELD,
         )
     )

@@ -43,25 +43,31 @@ class Together:
         job: _Job[Written] = _Job(write)
         with self._adding:
             self._waiting.append(job)  # type: ignore[arg-type]
-        self._await_turn(job)
-        try:
-            if not job.is_done:
-                with self._adding:
-                    jobs, self._waiting = self._waiting, []
-                self._run(jobs)
-        finally:
-            self._turn.release()
+        if self._comes_to_its_turn(job):
+            try:
+                if not job.is_done:
+                    with self._adding:
+                        jobs, self._waiting = self._waiting, []
+                    self._run(jobs)
+            finally:
+                self._turn.release()
         if job.error is not None:
             raise job.error
         return job.written  # type: ignore[return-value]
 
-    def _await_turn(self, job: _Job[Written]) -> None:
-        """Wait for those before; whether a job was done that they have taken is then not known."""
+    def _comes_to_its_turn(self, job: _Job[Written]) -> bool:
+        """Wait for those before; False where they did the job, and others keep the turn.
+
+        Raises DatabaseAway where the turn does not come; whether those who have taken the job did it is then
+        not known.
+        """
         if self._turn.acquire(timeout=TURN_WITHIN_S):
-            return
+            return True
         with self._adding, suppress(ValueError):
             self._waiting.remove(job)  # type: ignore[arg-type]
-        raise DatabaseAway("what others write does not end")
+        if not job.is_done:
+            raise DatabaseAway("what others write does not end")
+        return False
 
     def _run(self, jobs: list[_Job[object]]) -> None:
         try:

@@ -61,7 +61,7 @@ class Writer:
         here = this_process()
         if (self.host, self.namespace) != (here.host, here.namespace):
             return False
-        return self.boot != here.boot or _started(self.pid) != self.started
+        return self.boot != here.boot or (_started(self.pid) != self.started and not _hides(self.pid))
 
 
 @cache
@@ -90,6 +90,19 @@ def _host() -> str:
 def this_process() -> Writer:
     """The process that asks."""
     return _this_process(os.getpid())
+
+
+def _hides(pid: int) -> bool:
+    """Whether there is such a process and /proc does not show it (its mount option hidepid)."""
+    if _started(pid) is not None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _started(pid: int) -> int | None:

@@ -35,6 +35,10 @@ def test_what_is_not_listed_yet_is_looked_for_again_until_the_time_is_over():
     assert _after(Finding.NOT_LISTED, looks=3, left_s=0) == Consequence(event=DeliveryEvent.MISSED)
 
 
+def test_when_the_looks_are_used_up_the_last_one_still_judges():
+    assert _after(Finding.NOT_LISTED, looks=10) == Consequence(look_at=_in(600))
+
+
 def test_what_is_reported_missing_is_sent_again_so_often_and_then_given_up():
     ends = [_after(Finding.REPORTED_MISSING, resends=resends).event for resends in range(4)]
 

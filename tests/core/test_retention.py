@@ -10,11 +10,12 @@ from ich_node.core.retention import Kept, to_forget
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
-def _kept(study_id, *, days, ignored=False, undelivered=0, labelled=False):
+def _kept(study_id, *, days, ignored=False, undelivered=0, refused=0, labelled=False):
     return Kept(
         study_id=study_id,
         ignored=ignored,
         undelivered=undelivered,
+        refused=refused,
         labelled=labelled,
         finished_at=NOW - timedelta(days=days),
     )
@@ -30,6 +31,13 @@ def test_near_the_reserve_ignored_ones_go_first_then_the_oldest():
     studies = [_kept(1, days=1), _kept(2, days=9), _kept(3, days=2, ignored=True)]
 
     assert to_forget(studies, now=NOW, keep_days=30, disk_is_near_reserve=True) == [3, 2, 1]
+
+
+def test_a_destination_that_takes_one_kind_only_does_not_fill_the_disk():
+    studies = [_kept(1, days=90, refused=1), _kept(2, days=1)]
+
+    assert to_forget(studies, now=NOW, keep_days=30, disk_is_near_reserve=False) == []
+    assert to_forget(studies, now=NOW, keep_days=30, disk_is_near_reserve=True) == [2, 1]
 
 
 @given(

@@ -44,6 +44,8 @@ def test_an_older_database_takes_the_newer_files_in(database: Database, archive:
     assert adopted == [4, 0]
     assert count(database, "instances", "in_use") == 4
     assert count(database, "studies", "state = 'receiving'") == 1
+    # never a revision again that had a report: its UID would be the same, and the archive's answer 0x0000
+    assert count(database, "studies", "revision > 4") == 1
 
 
 def test_files_in_the_folders_of_an_older_version_are_adopted_where_they_lie(

@@ -10,12 +10,13 @@ from reception import NODE, SCANNER, associate, receiving, settings_for
 from ich_node.demo.scanner import send
 
 CT, IMPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2"
+VERIFICATION = "1.2.840.10008.1.1"
 AT_ONCE, IMAGES = 20, 20
 
 
 def test_the_reactor_is_given_requests_and_no_answers(sqlite_url, tmp_path, free_port):
     request, answer = N_EVENT_REPORT(), C_ECHO()
-    answer.MessageIDBeingRespondedTo = 1
+    answer.MessageIDBeingRespondedTo = 0  # nothing was asked yet
     given = []
 
     with receiving(settings_for(tmp_path, sqlite_url, free_port)) as port:
@@ -36,6 +37,20 @@ def test_the_reactor_is_given_requests_and_no_answers(sqlite_url, tmp_path, free
         association.release()
 
     assert given == [request]
+
+
+def test_an_answer_that_comes_twice_is_not_the_answer_to_the_next_request(sqlite_url, tmp_path, free_port):
+    with receiving(settings_for(tmp_path, sqlite_url, free_port)) as port:
+        association = associate(port, [(VERIFICATION, [IMPLICIT])])
+        stray = C_ECHO()
+        stray.MessageIDBeingRespondedTo, stray.Status = 1, 0xA700
+        assert association.send_c_echo().Status == 0
+        association._reactor_checkpoint.clear()  # as the next request begins
+        association.dimse.msg_queue.put((1, stray))
+        status = association.send_c_echo().Status
+        association.release()
+
+    assert status == 0
 
 
 @pytest.mark.timeout(240)

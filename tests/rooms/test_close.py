@@ -108,6 +108,17 @@ def test_at_the_deadline_a_study_is_taken_as_it_is(database: Database, archive: 
     assert count(database, "history", "event = 'study.completed'") == 1
 
 
+@pytest.mark.parametrize(("last_s", "cut_short"), [(599, True), (560, False)])
+def test_what_still_came_at_the_deadline_is_no_whole_study(
+    database: Database, archive: Archive, last_s: float, cut_short: bool
+) -> None:
+    arrive(database, archive, 0, 0, None)
+    arrive(database, archive, 1, last_s, None)
+
+    assert close(database, 601) == 1
+    assert count(database, "studies", "cut_short") == cut_short
+
+
 def test_a_late_slice_reopens_a_queued_study_and_voids_the_lease(
     database: Database, archive: Archive
 ) -> None:

@@ -63,6 +63,7 @@ def test_of_what_adds_up_nothing_is_said(database, settings, study):
         ([], "outcome = null", Discrepancy.NO_OUTCOME),
         ([], "outcome = 'fine'", Discrepancy.NO_OUTCOME),
         (["deliveries", "reports"], "attempts = 1", Discrepancy.NO_REPORT),
+        ([], "outcome = 'failed', revision = 2", Discrepancy.NO_REPORT),
         (["deliveries"], "attempts = 1", Discrepancy.NO_DELIVERY),
     ],
 )

@@ -26,6 +26,7 @@ from peers import Dcmtk, PostgresServer
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import _config
+from queued import queue_deliveries
 from reception import count, eventually, settings_for
 from sqlalchemy import text
 
@@ -42,6 +43,7 @@ from ich_node.store.deliveries import (
     add_deliveries,
     claim_delivery,
     has_delivery_everywhere,
+    postpone_delivery,
     send_again,
 )
 from ich_node.store.images import kept_studies
@@ -279,7 +281,7 @@ def test_what_waits_for_a_destination_that_the_settings_no_longer_name_ends_visi
         (kept,) = kept_studies(connection)
     assert stands["pacs"].state is DeliveryState.PENDING
     assert "no longer in the settings" in str(stands["former"].last_error)
-    assert kept.undelivered == 2, "what ended without success is not delivered either"
+    assert (kept.undelivered, kept.refused) == (1, 1), "what ended without success is not delivered either"
     assert count(database, "history", "event = 'report.not_sent'") == 1
 
 
@@ -496,7 +498,7 @@ def test_no_file_of_a_report_stays_behind(sqlite_url: str, tmp_path: Path, monke
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_an_older_revision_goes_out_before_the_newer_one(database: Database) -> None:
+def test_an_older_revision_goes_first_unless_it_was_refused_and_waits(database: Database) -> None:
     study_id = put_into_outbox(database, report(number=1))
     content = report(number=2)
     newer = Report(
@@ -510,13 +512,24 @@ def test_an_older_revision_goes_out_before_the_newer_one(database: Database) -> 
         created_at=NOW,
     )
     with database.transaction() as connection:
-        connection.exec_driver_sql("update deliveries set next_attempt_at = '2999-01-01 00:00:00'")
         add_deliveries(connection, add_report(connection, newer), ["pacs"], now=NOW)
 
-        waits = claim_delivery(connection, "pacs", holder="x", lease_s=60, now=NOW)
-        connection.exec_driver_sql("update deliveries set next_attempt_at = '2000-01-01 00:00:00'")
+        older = claim_delivery(connection, "pacs", holder="x", lease_s=60, now=NOW)
+        meanwhile = claim_delivery(connection, "pacs", holder="y", lease_s=60, now=NOW)
+        assert older is not None
+        postpone_delivery(connection, older, until=NOW + timedelta(minutes=9), error="refused")
         goes = claim_delivery(connection, "pacs", holder="x", lease_s=60, now=NOW)
 
-    assert waits is None
+    assert older.sop_instance_uid == "1.2.3.1"
+    assert meanwhile is None
     assert goes is not None
-    assert goes.sop_instance_uid == "1.2.3.1"
+    assert goes.sop_instance_uid == "1.2.3.2"
+
+
+def test_after_an_outage_a_bleed_goes_before_what_waited_longer(database: Database) -> None:
+    queue_deliveries(database, 3)
+    with database.transaction() as connection:
+        connection.exec_driver_sql("update studies set outcome = 'positive' where id = 3")
+        taken = [claim_delivery(connection, "pacs", holder="x", lease_s=60, now=NOW) for _ in range(3)]
+
+    assert [one.study_id for one in taken if one] == [3, 1, 2]

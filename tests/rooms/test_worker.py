@@ -1,5 +1,6 @@
 """What the worker makes of studies: every one ends once and visibly, and never as negative out of doubt."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -7,12 +8,14 @@ import pytest
 from bench import STUDY, Room, scan
 from pydicom import dcmread
 from pydicom.filebase import DicomBytesIO
-from reception import Message
+from reception import Message, count
 
+from ich_node import worker
 from ich_node.core.states import DeliveryState, StudyState
 from ich_node.dicom.report import read_back
 from ich_node.intake.close import close_complete_studies
 from ich_node.store.associations import open_association
+from ich_node.store.claims import claim_study
 from ich_node.store.deliveries import send_again
 from ich_node.store.studies import ask_again, find_instances, find_study
 from ich_node.worker import Stopping, work_once
@@ -241,6 +244,54 @@ def test_a_worker_that_is_told_to_stop_gives_the_study_back_without_losing_an_at
 
     assert (waiting.state, waiting.lease_holder, waiting.attempts) == (StudyState.READY, None, 0)
     assert study.outcome == "positive"
+
+
+def test_a_bleed_that_was_reported_is_not_taken_back_by_a_reading_that_fails(room, monkeypatch):
+    there = room(ALWAYS_POSITIVE, analysis={"attempts": 1})
+    there.receive(scan())
+    there.work()
+    with there.database.transaction() as connection:
+        ask_again(connection, find_study(connection, STUDY), now=datetime.now(UTC))
+
+    def _breaks(*_, **__):
+        raise OSError
+
+    monkeypatch.setattr(worker, "analyse", _breaks)
+    study, readings, reports, _ = there.work()
+
+    assert (study.state, study.outcome, study.revision) == (StudyState.FINISHED, "positive", 2)
+    assert (len(readings), len(reports)) == (1, 2)
+    assert count(there.database, "history", "event = 'study.positive_stands'") == 1
+
+
+def test_work_that_hangs_loses_its_study_to_another_worker(room):
+    there = room(ALWAYS_POSITIVE, analysis={"lease_s": 1})
+    there.receive(scan())
+    taken = []
+
+    def _hang(stage):
+        if stage == "predict":
+            time.sleep(2)
+            with there.database.transaction() as connection:
+                taken.append(claim_study(connection, holder="other", lease_s=60, now=datetime.now(UTC)))
+
+    assert work_once(there.changed(at=_hang, hangs=lambda: True))
+    study, _, reports, _ = there.look()
+
+    assert taken[0] is not None
+    assert (study.state, study.lease_holder, reports) == (StudyState.READY, "other", [])
+
+
+def test_a_study_that_still_arrives_and_is_read_by_hand_is_never_negative(room):
+    there = room(ALWAYS_NEGATIVE)
+    there.receive(scan())
+    with there.database.transaction() as connection:
+        connection.exec_driver_sql("update studies set state = 'receiving'")
+        ask_again(connection, find_study(connection, STUDY), now=datetime.now(UTC))
+
+    study, *_ = there.work()
+
+    assert (study.outcome, study.reason) == ("declined", "INCOMPLETE")
 
 
 def test_two_patients_in_one_study_are_for_a_person_to_solve(room):

@@ -10,7 +10,15 @@ from queued import NOW, add_study, queue_deliveries, queue_studies
 
 from ich_node.core.states import StudyState
 from ich_node.errors import LeaseLost
-from ich_node.store.claims import claim_study, extend_lease, finish_study, postpone_study, release_study
+from ich_node.store.arrivals import ask_early
+from ich_node.store.claims import (
+    claim_study,
+    early_is_due_first,
+    extend_lease,
+    finish_study,
+    postpone_study,
+    release_study,
+)
 from ich_node.store.database import Connection, Database
 from ich_node.store.deliveries import claim_delivery, mark_sent, postpone_delivery
 from ich_node.store.studies import NewInstance, add_instance, get_study, mark_ready
@@ -44,6 +52,23 @@ def claim_all_at_once(database: Database, claim: Callable[[Connection, str], Got
 def claim_one(database: Database, holder: str, now: datetime = NOW):
     with database.transaction() as connection:
         return claim_study(connection, holder=holder, lease_s=60, now=now)
+
+
+def test_what_is_to_be_read_early_goes_first_unless_it_is_less_urgent(database: Database) -> None:
+    hour = 3600
+    with database.transaction() as connection:
+        for number, handicap_s in ((1, 0), (2, 4 * hour), (3, 0)):
+            add_study(connection, number, handicap_s=handicap_s)
+        assert mark_ready(connection, 3, quiet_since=NOW, by_deadline=False, now=NOW)
+
+        def due_first(*, early: int) -> bool:
+            assert ask_early(connection, early, f"key {early}", evidence=[], now=NOW)
+            return early_is_due_first(connection, now=NOW)
+
+        old_research = due_first(early=2)
+        fresh = due_first(early=1)
+
+    assert (old_research, fresh) == (False, True)
 
 
 def test_no_study_is_claimed_twice(database: Database) -> None:

@@ -10,6 +10,7 @@ from ich_node.core.urgency import NORMAL_S
 from ich_node.store.arrivals import arrivals
 from ich_node.store.claims import claim_study
 from ich_node.store.clock import go_on_from
+from ich_node.store.deliveries import claim_delivery, deliveries_of, mark_sent
 from ich_node.store.studies import get_study, mark_ready
 
 HOUR = timedelta(hours=1)
@@ -68,6 +69,19 @@ def test_leases_end_in_their_time_and_retries_come_at_once(database):
         ).scalar()
     assert study.lease_until == NOW - HOUR + timedelta(seconds=LEASE_S)
     assert pending == 1
+
+
+def test_what_was_sent_before_the_clock_was_set_back_can_be_proven_from_then_on(database):
+    queue_deliveries(database, 1)
+    with database.transaction() as connection:
+        parcel = claim_delivery(connection, "pacs", holder="d", lease_s=60, now=NOW)
+        mark_sent(connection, parcel, confirm_by=NOW + timedelta(seconds=600), now=NOW)
+
+    _go_on(database, -HOUR)
+
+    with database.transaction() as connection:
+        (sent,) = deliveries_of(connection, 1)
+    assert (sent.sent_at, sent.confirm_by) == (NOW - HOUR, NOW - HOUR + timedelta(seconds=600))
 
 
 def test_a_clock_that_was_not_set_back_leaves_what_was_promised(database):

@@ -1,7 +1,6 @@
 """Signs of life: written by the loops themselves, so that one that hangs falls silent."""
 
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +11,7 @@ from ich_node.store import pulse as pulse_module
 from ich_node.store.database import Database
 from ich_node.store.pulse import Pulse
 from ich_node.store.rooms import give_sign, list_signs
+from ich_node.store.writer import this_process
 
 
 def _signs(database):
@@ -66,6 +66,26 @@ def test_more_time_is_written_at_once_and_the_rest_now_and_then(database):
     assert third.due_at - first.due_at > timedelta(seconds=500)
 
 
+def test_a_loop_that_does_not_speak_in_time_is_late_until_it_does(database):
+    pulse = Pulse(database, "work")
+    assert not pulse.is_late()
+    pulse.beat("predict", within_s=-1)
+    assert pulse.is_late()
+    pulse.beat("report")
+    assert not pulse.is_late()
+
+
+def test_a_machine_whose_clock_differs_from_the_database_s_is_in_trouble(database, monkeypatch):
+    ahead = datetime.now(UTC) + timedelta(seconds=20)
+    monkeypatch.setattr(pulse_module, "server_time", lambda _: ahead)
+    Pulse(database, "receive").beat("listens")
+
+    health = _well(database, "receive")
+
+    assert not health.well
+    assert "the clock differs from the database's by -20 s" in health.why
+
+
 def test_who_ends_as_he_should_is_not_missed(database):
     pulse = Pulse(database, "work")
     pulse.beat("waits")
@@ -84,8 +104,8 @@ def test_an_earlier_life_that_was_killed_is_forgotten_and_others_are_not(databas
     (own,) = _signs(database)
     late = {"due_at": now - timedelta(seconds=1), "seen_at": now - timedelta(seconds=61)}
     others = [
-        replace(own, process=f"{socket.gethostname()}:{dead.pid}", **late),
-        replace(own, process=f"{socket.gethostname()}:{os.getppid()}", **late),
+        replace(own, process=f"{this_process().host}:{dead.pid}", **late),
+        replace(own, process=f"{this_process().host}:{os.getppid()}", **late),
         replace(own, process=f"elsewhere:{dead.pid}", **late),
     ]
     with database.transaction() as connection:
