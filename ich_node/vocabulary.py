@@ -332,6 +332,14 @@ def caption(series_number: str, image_number: str) -> str:
     return f"{words[0].upper()}{words[1:]}, image {image_number}"
 
 
+def small_caption(image_number: str) -> str:
+    """What stands below a small picture of a key image, of the same series as the large one."""
+    return f"Image {image_number}"
+
+
+OUTLINE_LEGEND = "Where the network sees signs of blood; no segmentation."
+
+
 def reader_line(*, software_version: str, bundle_name: str, bundle_sha256: str, mode: str, at: str) -> str:
     """What read the study, and when: the small print of a page."""
     return f"{PRODUCT} {software_version}, model {bundle_name} ({bundle_sha256[:12]}), mode {mode}, {at}"

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 from pydicom.dataset import Dataset
 
 from ich_node.core.conclusion import Finding
@@ -14,13 +13,12 @@ from ich_node.dicom.secondary_capture import build_secondary_capture
 from ich_node.dicom.values import quietly
 from ich_node.vocabulary import Outcome, Reason
 from tests.odd_headers import CHARSETS, FOUND, OUTSIDE_THE_STANDARD, put, raw, with_bytes
-from tests.report_cases import context, finding, headers
+from tests.report_cases import context, finding, headers, key_slices
 
 REPORTED = [outcome for outcome in Outcome if outcome.is_reported]
 EARLIER = Predecessor(
     sop_class_uid=LADDER[0], sop_instance_uid="2.25.17", series_uid="2.25.18", study_uid="2.25.19"
 )
-PICTURE = np.random.default_rng(1).integers(60, 200, (64, 48), dtype=np.uint8)
 TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
     "AccessionNumber", "ReferringPhysicianName",
@@ -100,8 +98,7 @@ def _both(
     name: str, outcome: Outcome, sources: list[Dataset], circumstances: ReportContext, *, odd: bool
 ) -> list[Written]:
     told = finding(outcome, headers())
-    picture = PICTURE if told.key_instances else None
-    capture = build_secondary_capture(told, sources, circumstances, picture)
+    capture = build_secondary_capture(told, sources, circumstances, key_slices(told))
     return [
         *_structured(name, told, sources, circumstances, odd=odd),
         Written(name=f"{name}, SC", odd=odd, rung="SC", content=to_bytes(capture)),

@@ -123,10 +123,13 @@ def tiny_manifest(**changes: object) -> Manifest:
     return replace(manifest, **changes)  # type: ignore[arg-type]
 
 
-def tiny_bundle(folder: Path, **changes: object) -> Path:
-    """Write a bundle of untrained weights and return its folder."""
+def tiny_bundle(folder: Path, *, log_odds: float | None = None, **changes: object) -> Path:
+    """Write a bundle of untrained weights and return its folder; `log_odds` of blood lie on every patch."""
     torch.manual_seed(7)
-    write_bundle(folder, tiny_manifest(**changes), stored_weights(DTViT(TINY, TINY_SIZE)))
+    network = DTViT(TINY, TINY_SIZE)
+    if log_odds is not None:
+        torch.nn.init.constant_(network.evidence.answer.bias, log_odds)
+    write_bundle(folder, tiny_manifest(**changes), stored_weights(network))
     return folder
 
 

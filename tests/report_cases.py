@@ -4,10 +4,12 @@ from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from ich_node.core.conclusion import Extent, Finding, Scores, SliceScore, Thresholds, conclude, not_judged
+from ich_node.dicom.key_slice import KeySlice
 from ich_node.dicom.report import ReportContext
 from ich_node.vocabulary import Location, Outcome, Reason
 from tests import validators
@@ -16,6 +18,9 @@ from tests.builders import ct_series
 SHA256 = "0123456789abcdef" * 4
 INSTALLATION = "2.25.314159265358979"
 THRESHOLDS = Thresholds(low=0.3, high=0.7)
+PICTURE = np.random.default_rng(1).integers(60, 200, (64, 48), dtype=np.uint8)
+HEAT = np.zeros(PICTURE.shape, dtype=np.float32)
+HEAT[16:32, 12:24] = 0.9
 ANALYSED_AT = datetime(2026, 3, 29, 1, 30, tzinfo=timezone(timedelta(hours=1)))
 
 
@@ -65,6 +70,11 @@ def extent(sources: list[Dataset]) -> Extent:
         last_mm=58.0,
         image_numbers={str(source.SOPInstanceUID): str(source.InstanceNumber) for source in sources},
     )
+
+
+def key_slices(told: Finding, heat=HEAT) -> tuple[KeySlice, ...]:
+    """A picture for each key image that the finding names, with the same warm spot in each."""
+    return tuple(KeySlice(sop_instance_uid=uid, picture=PICTURE, heat=heat) for uid in told.key_instances)
 
 
 def _scores(score: float, sources: list[Dataset]) -> Scores:

@@ -24,14 +24,13 @@ from ich_node.core.conclusion import (
     not_judged,
 )
 from ich_node.core.selection import Candidate
+from ich_node.dicom.key_slice import KeySlice
 from ich_node.dicom.volume import AssembledSeries
 from ich_node.errors import AnalysisFailed, UnreadableInstance
 from ich_node.log import logger
 from ich_node.vocabulary import NOTE_BRACE, Location, Outcome, Reason
 from model.prediction import Prediction
 from model.window import to_window
-
-Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,7 @@ class CandidateReading:
     finding: Finding
     series_uid: str
     sources: tuple[Dataset, ...]
-    picture: Picture | None = None
+    key_slices: tuple[KeySlice, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +89,13 @@ def _read(
     order: Order, candidate: Candidate, choice: Choice, served: Served, watch: Stopwatch
 ) -> CandidateReading:
     series = choice.series[candidate.key]
-    finding, key_slice = failed_finding(), None
+    finding = failed_finding()
+    key_slices: tuple[KeySlice, ...] = ()
     try:
         prediction = served.predict(series.volume, at=watch.at)
         finding = _finding(series, prediction, study_thresholds(served))
-        key_slice = prediction.key_slices[0] if finding.key_instances else None
+        if finding.key_instances:
+            key_slices = _key_slices(series, prediction)
         for stage, seconds in prediction.seconds.items():
             watch.add(stage, seconds)
     except Exception as error:
@@ -106,7 +107,7 @@ def _read(
         finding=finding,
         series_uid=candidate.series_uid,
         sources=_sources(candidate, choice),
-        picture=None if key_slice is None else _picture(series, key_slice),
+        key_slices=key_slices,
     )
 
 
@@ -151,6 +152,20 @@ def _sources(candidate: Candidate, choice: Choice) -> tuple[Dataset, ...]:
     return headers_of(choice.paths[uid] for uid in candidate.instances)
 
 
-def _picture(series: AssembledSeries, index: int) -> Picture:
+def _key_slices(series: AssembledSeries, prediction: Prediction) -> tuple[KeySlice, ...]:
+    """Show the most suspicious slice first, the others foot to head, as the report's words name them."""
+    by_place = dict(enumerate(prediction.key_slices))
+    first, *others = by_place
+    return tuple(
+        KeySlice(
+            sop_instance_uid=series.sop_instance_uids[by_place[place]],
+            picture=_picture(series, by_place[place]),
+            heat=prediction.heat_map(place),
+        )
+        for place in (first, *sorted(others, key=by_place.__getitem__))
+    )
+
+
+def _picture(series: AssembledSeries, index: int) -> NDArray[np.uint8]:
     """One slice in the brain window, 0 to 255: what the network's preparation begins with."""
     return np.round(to_window(series.volume.hu[index].copy()) * 255).astype(np.uint8)

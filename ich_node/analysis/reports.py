@@ -5,12 +5,11 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from ich_node.analysis.order import Order
 from ich_node.core.conclusion import Finding, Thresholds
+from ich_node.dicom.key_slice import KeySlice
 from ich_node.dicom.report import ReportContext, build_structured_report, to_bytes
 from ich_node.dicom.report_context import Predecessor
 from ich_node.dicom.secondary_capture import build_secondary_capture
@@ -20,14 +19,14 @@ NO_THRESHOLDS = Thresholds(low=0, high=1)  # of a reading without scores
 
 
 class ReportedReading(Protocol):
-    """What a report is about: the finding, the headers of its images, and the key slice if there is one."""
+    """What a report is about: the finding, the headers of its images, and the key slices if there are any."""
 
     @property
     def finding(self) -> Finding: ...
     @property
     def sources(self) -> Sequence[Dataset]: ...
     @property
-    def picture(self) -> NDArray[np.uint8] | None: ...
+    def key_slices(self) -> Sequence[KeySlice]: ...
 
 
 def build_reports(
@@ -50,7 +49,7 @@ def build_reports(
     )
     documents = {
         "SR": build_structured_report(reading.finding, reading.sources, context),
-        "SC": build_secondary_capture(reading.finding, reading.sources, context, reading.picture),
+        "SC": build_secondary_capture(reading.finding, reading.sources, context, reading.key_slices),
     }
     return tuple(
         Report(

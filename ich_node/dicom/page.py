@@ -1,4 +1,4 @@
-"""Draws the page of the Secondary Capture: the key image on the left, the words on the right. RGB, 8 bit."""
+"""Draws the page of the Secondary Capture: the key slices left and below, the words right. RGB, 8 bit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ich_node.dicom.key_slice import OUTLINE, KeySlice, paint
+
 WIDTH, HEIGHT = 1024, 768
+STRIP_HEIGHT = 256  # by which a page with small pictures is higher
+MOST_SMALL = 4
 # viewers write over the first and last lines of an image: no word of ours stands there
 _MARGIN, _TOP = 48, 62
 _GAP = 22
 _BAR_HEIGHT = 64
 _FOOTER_HEIGHT = 74
+_PICTURES_TOP = _TOP + _BAR_HEIGHT + _GAP
 _PICTURE = 470
+_CAPTION_HEIGHT = 34
+_SMALL_PICTURE = (WIDTH - 2 * _MARGIN - (MOST_SMALL - 1) * _GAP) // MOST_SMALL
+_SMALLEST = 10  # letters, in pixels
 _BACKGROUND = "#0d1117"
 _FRAME = "#39424e"
 _TEXT = "#e6edf3"
@@ -24,30 +32,50 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plate:
+    """A key slice and the words below it, ASCII."""
+
+    key_slice: KeySlice
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Page:
-    """The words of one page, ASCII; `caption` stands below the picture."""
+    """The words and pictures of one page, ASCII; the first plate is shown large, up to four others small.
+
+    `legend` says what an outline is; it stands only on a page that shows one.
+    """
 
     headline: str
     color: str
     paragraphs: tuple[str, ...]
-    caption: str
+    plates: tuple[Plate, ...]
+    legend: str
     disclaimer: str
     small_print: str
 
 
-def draw_page(page: Page, picture: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-    """Draw a page of shape (768, 1024, 3); `picture` is the key image (H, W) in the brain window, or None."""
-    image = Image.new("RGB", (WIDTH, HEIGHT), _BACKGROUND)
+def draw_page(page: Page) -> NDArray[np.uint8]:
+    """Draw a page of shape (768, 1024, 3), or (1024, 1024, 3) where there are small pictures."""
+    large, small = page.plates[:1], page.plates[1 : 1 + MOST_SMALL]
+    height = HEIGHT + STRIP_HEIGHT if small else HEIGHT
+    image = Image.new("RGB", (WIDTH, height), _BACKGROUND)
     draw = ImageDraw.Draw(image)
-    top = _TOP + _BAR_HEIGHT + _GAP
-    box = (_MARGIN, top, WIDTH - _MARGIN, HEIGHT - _MARGIN - _FOOTER_HEIGHT)
     _draw_headline(draw, page)
-    if picture is None:
-        _draw_words(draw, page, box, largest=28)
+    words = (_MARGIN, _PICTURES_TOP, WIDTH - _MARGIN, height - _MARGIN - _FOOTER_HEIGHT)
+    if not large:
+        _draw_words(draw, page, words, largest=28)
     else:
-        _draw_picture(image, draw, picture, page.caption, top)
-        _draw_words(draw, page, (box[0] + _PICTURE + _GAP, *box[1:]), largest=22)
-    _draw_footer(draw, page)
+        _draw_plate(image, large[0], (_MARGIN, _PICTURES_TOP), side=_PICTURE, letters=18)
+        beside = (_MARGIN + _PICTURE + _GAP, _PICTURES_TOP, WIDTH - _MARGIN, _PICTURES_TOP + _PICTURE)
+        _draw_words(draw, page, beside, largest=22)
+        if any(plate.key_slice.outlined for plate in (*large, *small)):
+            _draw_legend(draw, page.legend, beside[0])
+    for place, plate in enumerate(small):
+        left = _MARGIN + place * (_SMALL_PICTURE + _GAP)
+        top = _PICTURES_TOP + _PICTURE + _CAPTION_HEIGHT + _GAP // 2
+        _draw_plate(image, plate, (left, top), side=_SMALL_PICTURE, letters=15)
+    _draw_footer(draw, page, height)
     return np.asarray(image, dtype=np.uint8)
 
 
@@ -63,18 +91,26 @@ def _draw_headline(draw: ImageDraw.ImageDraw, page: Page) -> None:
         y += height
 
 
-def _draw_picture(
-    image: Image.Image, draw: ImageDraw.ImageDraw, picture: NDArray[np.uint8], caption: str, top: int
+def _draw_plate(
+    image: Image.Image, plate: Plate, corner: tuple[int, int], *, side: int, letters: int
 ) -> None:
-    rows, columns = picture.shape
-    scale = _PICTURE / max(rows, columns)
-    size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
-    shown = Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)
-    x, y = _MARGIN + (_PICTURE - size[0]) // 2, top + (_PICTURE - size[1]) // 2
-    image.paste(shown.convert("RGB"), (x, y))
-    draw.rectangle((_MARGIN, top, _MARGIN + _PICTURE - 1, top + _PICTURE - 1), outline=_FRAME)
-    if caption:
-        draw.text((_MARGIN, top + _PICTURE + 6), caption, fill=_FAINT, font=_font(18))
+    """Draw a slice in a square frame, and below it its caption, in smaller letters where it is too wide."""
+    left, top = corner
+    shown = paint(plate.key_slice, side)
+    image.paste(shown, (left + (side - shown.width) // 2, top + (side - shown.height) // 2))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((left, top, left + side - 1, top + side - 1), outline=_FRAME)
+    fonts = (_font(size) for size in range(letters, _SMALLEST - 1, -1))
+    if font := next((font for font in fonts if font.getlength(plate.caption) <= side), None):
+        draw.text((left, top + side + 5), plate.caption, fill=_FAINT, font=font)
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, legend: str, left: int) -> None:
+    """Say what the outline is, beside a small one."""
+    top, right = _PICTURES_TOP + _PICTURE, WIDTH - _MARGIN
+    lines, font = _fit([legend], (left + 34, top, right, top + _CAPTION_HEIGHT), largest=18)
+    draw.rounded_rectangle((left, top + 10, left + 22, top + 20), radius=4, outline=OUTLINE, width=2)
+    draw.text((left + 34, top + 5), lines[0], fill=_FAINT, font=font)
 
 
 def _draw_words(draw: ImageDraw.ImageDraw, page: Page, box: Box, *, largest: int) -> None:
@@ -87,18 +123,18 @@ def _draw_words(draw: ImageDraw.ImageDraw, page: Page, box: Box, *, largest: int
         y += height if line else height / 2
 
 
-def _draw_footer(draw: ImageDraw.ImageDraw, page: Page) -> None:
-    y = HEIGHT - _MARGIN - 50
+def _draw_footer(draw: ImageDraw.ImageDraw, page: Page, height: int) -> None:
+    y = height - _MARGIN - 50
     draw.text((_MARGIN, y), page.disclaimer, fill=_WARNING, font=_font(24))
     (line, *_), font = _fit(
-        [page.small_print], (_MARGIN, y + 32, WIDTH - _MARGIN, HEIGHT - _MARGIN), largest=15
+        [page.small_print], (_MARGIN, y + 32, WIDTH - _MARGIN, height - _MARGIN), largest=15
     )
     draw.text((_MARGIN, y + 34), line, fill=_FAINT, font=font)
 
 
 def _fit(paragraphs: Sequence[str], box: Box, *, largest: int) -> tuple[list[str], ImageFont.FreeTypeFont]:
     """Wrap the paragraphs in the largest letters that fit the box; what still overflows at 10 px is cut."""
-    for size in range(largest, 9, -1):
+    for size in range(largest, _SMALLEST - 1, -1):
         font = _font(size)
         lines = _wrap(paragraphs, font, box[2] - box[0])
         room = int((box[3] - box[1]) / _line_height(font))

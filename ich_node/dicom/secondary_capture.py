@@ -10,7 +10,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from ich_node import vocabulary
 from ich_node.core.conclusion import Finding
-from ich_node.dicom.page import Page, draw_page
+from ich_node.dicom.key_slice import KeySlice
+from ich_node.dicom.page import Page, Plate, draw_page
 from ich_node.dicom.report_content import concept
 from ich_node.dicom.report_context import ReportContext
 from ich_node.dicom.report_header import (
@@ -33,20 +34,20 @@ def build_secondary_capture(
     finding: Finding,
     sources: Sequence[Dataset],
     context: ReportContext,
-    picture: NDArray[np.uint8] | None,
+    key_slices: Sequence[KeySlice],
 ) -> Dataset:
-    """Build one RGB page in a series of its own: the words of the SR, beside the key image if there is one.
+    """Build one RGB page in a series of its own: the words of the SR, beside the key slices if there are any.
 
-    `sources` as for the SR; `picture` shows the first of the finding's key instances as (H, W) in the brain
-    window. No patient's name stands in the pixels. Raises ValueError as the SR's builder does.
+    `sources` as for the SR; of `key_slices` those are shown that the finding names, the first one large. No
+    patient's name stands in the pixels. Raises ValueError as the SR's builder does.
     """
     if not finding.outcome.is_reported or not sources:
         raise ValueError("a report needs a reported outcome and at least one source header")
     ordered = in_order(sources)
-    page = _page(finding, ordered, context)
-    capture = _capture(draw_page(page, picture), ordered, context, series_description(finding.outcome))
-    if picture is not None:
-        _name_source(capture, finding, ordered)
+    shown = [one for one in key_slices if one.sop_instance_uid in finding.key_instances]
+    page = _page(finding, ordered, context, shown)
+    capture = _capture(draw_page(page), ordered, context, series_description(finding.outcome))
+    _name_sources(capture, shown, ordered)
     copy_identity(ordered[0], capture)
     now = site_time(ordered[0], context)
     stamp(capture, now, context)
@@ -54,13 +55,16 @@ def build_secondary_capture(
     return capture
 
 
-def _page(finding: Finding, sources: Sequence[Dataset], context: ReportContext) -> Page:
+def _page(
+    finding: Finding, sources: Sequence[Dataset], context: ReportContext, shown: Sequence[KeySlice]
+) -> Page:
     words = words_of(finding, sources, context)
     return Page(
         headline=words.headline,
         color=vocabulary.OUTCOME_COLORS[finding.outcome],
         paragraphs=words.sentences,
-        caption=_caption(finding),
+        plates=_plates(finding, shown),
+        legend=vocabulary.OUTLINE_LEGEND,
         disclaimer=vocabulary.DISCLAIMER,
         small_print=ascii_text(
             vocabulary.reader_line(
@@ -74,12 +78,15 @@ def _page(finding: Finding, sources: Sequence[Dataset], context: ReportContext) 
     )
 
 
-def _caption(finding: Finding) -> str:
-    if not finding.key_instances or finding.extent is None:
-        return ""
-    first = finding.key_instances[0]
-    number = finding.extent.image_numbers.get(first) or first
-    return vocabulary.caption(ascii_text(finding.extent.series_number), ascii_text(number))
+def _plates(finding: Finding, shown: Sequence[KeySlice]) -> tuple[Plate, ...]:
+    """The slices and the scanner's numbers of them, the first with that of the series."""
+    series = finding.extent.series_number if finding.extent else ""
+    numbers = finding.extent.image_numbers if finding.extent else {}
+    uids = [key_slice.sop_instance_uid for key_slice in shown]
+    images = [ascii_text(numbers.get(uid) or uid) for uid in uids]
+    captions = [vocabulary.caption(ascii_text(series), image) for image in images[:1]]
+    captions += [vocabulary.small_caption(image) for image in images[1:]]
+    return tuple(Plate(key_slice=one, caption=words) for one, words in zip(shown, captions, strict=True))
 
 
 def _capture(
@@ -119,12 +126,16 @@ def _capture(
     return capture
 
 
-def _name_source(capture: SCImage, finding: Finding, sources: Sequence[Dataset]) -> None:
-    """Point from the page to the CT image that it shows (Source Image Sequence, PS3.3 C.7.6.1)."""
-    for source in sources:
-        if finding.key_instances and text(source, "SOPInstanceUID") == finding.key_instances[0]:
-            shown = Dataset()
-            shown.ReferencedSOPClassUID = sop_class_of(source)
-            shown.ReferencedSOPInstanceUID = text(source, "SOPInstanceUID")
-            shown.PurposeOfReferenceCodeSequence = [concept(vocabulary.SOURCE_IMAGE)]
-            capture.SourceImageSequence = [shown]
+def _name_sources(capture: SCImage, shown: Sequence[KeySlice], sources: Sequence[Dataset]) -> None:
+    """Point from the page to the CT images that it shows (Source Image Sequence, PS3.3 C.7.6.1)."""
+    headers = {text(source, "SOPInstanceUID"): source for source in sources}
+    named = []
+    for uid in dict.fromkeys(key_slice.sop_instance_uid for key_slice in shown):  # two may be of one object
+        if uid in headers:
+            image = Dataset()
+            image.ReferencedSOPClassUID = sop_class_of(headers[uid])
+            image.ReferencedSOPInstanceUID = uid
+            image.PurposeOfReferenceCodeSequence = [concept(vocabulary.SOURCE_IMAGE)]
+            named.append(image)
+    if named:
+        capture.SourceImageSequence = named

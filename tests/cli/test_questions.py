@@ -146,7 +146,7 @@ def test_a_study_is_shown_with_what_its_report_says_and_left_as_files(sqlite, tm
     without = _run("studies", "show", str(study), settings=settings)
     sources = report_cases.headers()
     finding = report_cases.finding(Outcome.POSITIVE, sources)
-    page = build_secondary_capture(finding, sources, report_cases.context(), None)
+    page = build_secondary_capture(finding, sources, report_cases.context(), ())
     for kind, made in {
         "SR": build_structured_report(finding, sources, report_cases.context()),
         "SC": page,

@@ -174,7 +174,7 @@ from tests.report_cases import context, finding, headers
 sources = headers()
 positive = finding(Outcome.POSITIVE, sources)
 made = to_bytes(build_structured_report(positive, sources, context()))
-made += to_bytes(build_secondary_capture(positive, sources, context(), None))
+made += to_bytes(build_secondary_capture(positive, sources, context(), ()))
 print(hashlib.sha256(made).hexdigest())
 """
 

@@ -30,7 +30,7 @@ def both_objects(sources, outcome=Outcome.POSITIVE, **changes):
     told = finding(outcome, sources)
     return (
         build_structured_report(told, sources, context(**changes)),
-        build_secondary_capture(told, sources, context(**changes), None),
+        build_secondary_capture(told, sources, context(**changes), ()),
     )
 
 

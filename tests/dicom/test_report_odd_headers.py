@@ -54,7 +54,7 @@ def sources() -> list[Dataset]:
 def both(outcome: Outcome, given_headers: list[Dataset]) -> tuple[Dataset, Dataset]:
     made = (
         build_structured_report(told(outcome), given_headers, context()),
-        build_secondary_capture(told(outcome), given_headers, context(), None),
+        build_secondary_capture(told(outcome), given_headers, context(), ()),
     )
     files_made = [to_bytes(one) for one in made]
     with quietly():  # reading back warns of what the source brought; building must not

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 from bench import STUDY, Room, scan
+from model_builders import tiny_bundle
 from pydicom import dcmread
 from pydicom.filebase import DicomBytesIO
 from reception import Message, count
 
 from ich_node import worker
 from ich_node.core.states import DeliveryState, StudyState
+from ich_node.dicom.key_slice import OUTLINE
 from ich_node.dicom.report import read_back
 from ich_node.intake.close import close_complete_studies
 from ich_node.store.associations import open_association
@@ -47,6 +49,42 @@ def test_a_study_is_read_once_reported_twice_over_and_put_into_the_outbox(room):
     assert sorted(report.kind for report in reports) == ["SC", "SR"]
     assert [delivery.state for delivery in deliveries] == [DeliveryState.PENDING] * 2
     assert not work_once(there.bench)
+
+
+@pytest.mark.parametrize("thresholds", [ALWAYS_POSITIVE, ALWAYS_NEGATIVE], ids=["positive", "negative"])
+def test_the_page_shows_the_images_to_look_at_first_and_names_them(room, thresholds):
+    there = room(thresholds)
+    images = scan()
+    there.receive(images)
+
+    study, _, reports, _ = there.work()
+
+    by_kind = {report.kind: report for report in reports}
+    keys = _said(by_kind["SR"]).key_instances
+    page = dcmread(DicomBytesIO(by_kind["SC"].content))
+    assert len(keys) == (5 if study.outcome == "positive" else 0)
+    named = [image.ReferencedSOPInstanceUID for image in page.get("SourceImageSequence", [])]
+    assert sorted(named) == sorted(keys)
+    places = [[image.SOPInstanceUID for image in images].index(uid) for uid in named[1:]]
+    assert places == sorted(places), "the small pictures run from foot to head"
+    assert page.Rows == (1024 if keys else 768)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_line_round_the_signs_of_blood_is_drawn_only_where_the_bundle_may_show_it(
+    tmp_path, database, shown
+):
+    points = {"study_thresholds": ALWAYS_POSITIVE, "slice_thresholds": ALWAYS_POSITIVE}
+    bundle = tiny_bundle(tmp_path / "bundle", heat_map=shown, log_odds=4.0, **points)
+    there = Room(tmp_path, database, bundle=str(bundle)).register()
+    there.receive(scan())
+
+    _, _, reports, _ = there.work()
+
+    (page,) = (report for report in reports if report.kind == "SC")
+    pixels = dcmread(DicomBytesIO(page.content)).pixel_array
+    color = [int(OUTLINE[place : place + 2], 16) for place in (1, 3, 5)]
+    assert (pixels == color).all(axis=2).any() == shown
 
 
 def test_a_header_full_of_rubbish_still_ends_in_a_report(room):
