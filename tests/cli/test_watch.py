@@ -57,6 +57,13 @@ def test_before_the_first_start_nothing_is_wrong(opened, tmp_path):
     assert told["canary"][1] == "none has ended yet"
 
 
+def test_a_node_that_is_to_report_and_does_not_run_is_not_well(opened, tmp_path):
+    assert _examine(opened, tmp_path, mode="report")["rooms"] == (
+        False,
+        "nothing runs; `ich-node serve` starts all of it",
+    )
+
+
 def test_a_silent_room_is_named_with_since_when_and_what_to_do(opened, tmp_path):
     _give_signs(opened, work=-60)
 
