@@ -22,8 +22,13 @@ from ich_node.tls import credentials_of
 TIMEOUT_S = 5.0
 
 
-def examine_destination(destination: Destination, settings: Settings) -> Iterator[Check]:
-    """Try all that the delivery of a report needs; the first thing that is wrong may hide the others."""
+def examine_destination(
+    destination: Destination, settings: Settings, *, test_study_uid: str | None = None
+) -> Iterator[Check]:
+    """Try all that the delivery of a report needs; the first thing that is wrong may hide the others.
+
+    With a UID for its study a test report is sent, too; without one no object is.
+    """
     subject = f"destination {destination.name}"
     seen = look_at(
         destination,
@@ -41,6 +46,10 @@ def examine_destination(destination: Destination, settings: Settings) -> Iterato
             f"({seen.find_trouble}); set it to 0"
         )
         yield Check(subject=subject, passed=False, words=words)
+    if test_study_uid is not None and seen.away is None:
+        from ich_node.cli.trial import examine_by_test_report
+
+        yield from examine_by_test_report(destination, settings, takes=seen.classes, study_uid=test_study_uid)
 
 
 def _answers(subject: str, destination: Destination, seen: Seen, settings: Settings) -> Check:
