@@ -22,6 +22,11 @@ NOTE_LOSSY = "The images were compressed with loss."
 NOTE_NO_AGE = "The header states no age."
 NOTE_BRACE = "The head holder was left in some slices: removing it might have cut into the head."
 NOTE_TRUSTED = "The pixel values were taken as Hounsfield units without a check."
+NOTE_TEST = (
+    "This is a test of the way from the ICH node to this archive, about no patient. It may be deleted."
+)
+TEST_PATIENT_NAME, TEST_PATIENT_ID = "ICH NODE TEST^NO PATIENT", "ICHNODE-TEST"
+TEST_STUDY_DESCRIPTION = "TEST BY ICH NODE, NO PATIENT, MAY BE DELETED"
 
 
 class Outcome(StrEnum):

@@ -165,3 +165,42 @@ def delivering(settings: Settings) -> Iterator[None]:
         stop.set()
         process.join(30)
         assert not process.is_alive()
+
+
+@contextmanager
+def reading_slowly(port: int, at_once: int, every_s: float) -> Iterator[None]:
+    """A peer that agrees, and then reads so many bytes every so many seconds."""
+    stop = threading.Event()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        behind = probe.getsockname()[1]
+    with peer(behind, [SR], lambda _: 0), socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.bind(("127.0.0.1", port))
+        listening.listen()
+        listening.settimeout(0.2)
+        reading = threading.Thread(
+            target=_negotiate_and_read, args=(listening, behind, stop, at_once, every_s)
+        )
+        reading.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            reading.join()
+
+
+def _negotiate_and_read(
+    listening: socket.socket, behind: int, stop: threading.Event, at_once: int, every_s: float
+) -> None:
+    while not stop.is_set():
+        try:
+            caller, _ = listening.accept()
+        except TimeoutError:
+            continue
+        with caller, socket.create_connection(("127.0.0.1", behind)) as real:
+            caller.setblocking(True)
+            real.sendall(caller.recv(65536))
+            caller.sendall(real.recv(65536))
+            while not stop.wait(every_s) and caller.recv(at_once):
+                pass

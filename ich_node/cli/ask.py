@@ -54,7 +54,17 @@ def explain(
 
 def doctor(
     context: typer.Context,
-    destination: Annotated[str | None, typer.Argument(help="look at this destination only")] = None,
+    destination: Annotated[
+        str | None, typer.Argument(help="look at this destination only, by its name in the settings")
+    ] = None,
+    send_test_report: Annotated[
+        bool,
+        typer.Option(
+            "--send-test-report",
+            help="send DESTINATION a report of a test patient and look whether it is kept; may be deleted "
+            "there. Without it nothing is sent. In quiet mode too",
+        ),
+    ] = False,
     constancy: Annotated[
         bool, typer.Option("--constancy", help="golden studies give golden scores on this machine")
     ] = False,
@@ -62,12 +72,25 @@ def doctor(
         bool, typer.Option("--store", help="with --constancy: store the scores of a bundle that has none")
     ] = False,
 ) -> None:
-    """Check settings, disk, database, clock, bundle, device, destinations and sources; say what to do."""
+    """Check settings, disk, database, clock, bundle, device, destinations and sources; say what to do.
+
+    To try a PACS end to end: `ich-node doctor DESTINATION --send-test-report`. It sends a report (SR) and its
+    picture (SC) as any report goes, for the patient ICH NODE TEST^NO PATIENT, and looks for them as `confirm`
+    of that destination says.
+    """
     from ich_node.cli.doctor import examine
     from ich_node.log import configure
+    from ich_node.network import adjust_pynetdicom
 
+    adjust_pynetdicom()  # what it sends goes out as from the processes
     configure("doctor")  # what libraries of ours log goes to standard error, not into the list
-    checks = examine(given(context), destination, constancy=constancy or store, store=store)
+    checks = examine(
+        given(context),
+        destination,
+        constancy=constancy or store,
+        store=store,
+        test_report=send_test_report,
+    )
     for check in checks:
         mark = Text("ok  ", "green") if check.passed else Text("FAIL", "red")
         console.print(mark, Text(f"{check.subject}: {check.words}"), soft_wrap=not console.is_terminal)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from pydicom.uid import UID
 
+from ich_node.cli.advice import advice
 from ich_node.cli.check import Check
 from ich_node.delivery.examine import Seen, look_at
 from ich_node.dicom.ladder import LADDER
@@ -13,7 +14,7 @@ from ich_node.intake.fetch import may_send
 from ich_node.network import SECONDARY_CAPTURE
 from ich_node.settings.sections import Destination
 from ich_node.settings.tree import Settings
-from ich_node.store.alarms import count_unproven, waiting
+from ich_node.store.alarms import Waiting, count_unproven, waiting
 from ich_node.store.database import Database
 from ich_node.store.outages import list_outages
 from ich_node.tls import credentials_of
@@ -21,8 +22,13 @@ from ich_node.tls import credentials_of
 TIMEOUT_S = 5.0
 
 
-def examine_destination(destination: Destination, settings: Settings) -> Iterator[Check]:
-    """Try all that the delivery of a report needs; the first thing that is wrong may hide the others."""
+def examine_destination(
+    destination: Destination, settings: Settings, *, test_study_uid: str | None = None
+) -> Iterator[Check]:
+    """Try all that the delivery of a report needs; the first thing that is wrong may hide the others.
+
+    With a UID for its study a test report is sent, too; without one no object is.
+    """
     subject = f"destination {destination.name}"
     seen = look_at(
         destination,
@@ -40,6 +46,10 @@ def examine_destination(destination: Destination, settings: Settings) -> Iterato
             f"({seen.find_trouble}); set it to 0"
         )
         yield Check(subject=subject, passed=False, words=words)
+    if test_study_uid is not None and seen.away is None:
+        from ich_node.cli.trial import examine_by_test_report
+
+        yield from examine_by_test_report(destination, settings, takes=seen.classes, study_uid=test_study_uid)
 
 
 def _answers(subject: str, destination: Destination, seen: Seen, settings: Settings) -> Check:
@@ -113,17 +123,22 @@ def _may_answer(destination: Destination, settings: Settings) -> bool:
         return False
 
 
-def examine_waiting(database: Database, settings: Settings, *, now: datetime) -> Iterator[Check]:
-    """Say what waits for each destination and for how long, who is away, what nobody proved in time."""
+def examine_waiting(
+    database: Database, settings: Settings, *, now: datetime, only: str | None = None
+) -> Iterator[Check]:
+    """Say what waits for each destination, or for one, for how long and why; what nobody proved in time."""
+    proving = [name for name in settings.proving if only in (None, name)]
     with database.transaction() as connection:
-        waits, unproven = waiting(connection), count_unproven(connection, settings.proving, now=now)
+        waits, unproven = waiting(connection), count_unproven(connection, proving, now=now)
         away = {outage.destination: outage for outage in list_outages(connection)}
     alarm_after = timedelta(seconds=settings.delivery.alarm_after_s)
     for one in waits:
+        if only not in (None, one.destination):
+            continue
         outage = away.get(one.destination)
-        because = f"; away since {_moment(outage.since)}: {outage.error}" if outage else ""
+        because = f"away since {_moment(outage.since)}: {outage.error}" if outage else _why(one, settings)
         counted = "1 report waits" if one.count == 1 else f"{one.count} reports wait"
-        words = f"{counted} for {one.destination}, the oldest since {_moment(one.oldest)}{because}"
+        words = f"{counted} for {one.destination}, the oldest since {_moment(one.oldest)}; {because}"
         yield Check(subject="waiting", passed=now - one.oldest <= alarm_after, words=words)
     if unproven:
         counted = "1 report was" if unproven == 1 else f"{unproven} reports were"
@@ -132,6 +147,18 @@ def examine_waiting(database: Database, settings: Settings, *, now: datetime) ->
             "(delivery.confirm_within_s); look in the PACS; `ich-node studies send-again ID`"
         )
         yield Check(subject="proof", passed=False, words=words)
+
+
+def _why(waits: Waiting, settings: Settings) -> str:
+    """Why a destination that is not away has not taken the oldest of what waits for it, and what helps."""
+    destination = next((one for one in settings.destinations if one.name == waits.destination), None)
+    if destination is None:
+        return "the settings name no such destination"
+    if waits.last_error is not None:
+        return f"{waits.last_error}; {advice(waits.last_error, destination, settings)}"
+    if waits.attempts:
+        return "its first attempt has not ended yet"
+    return "not tried yet; see that `ich-node deliver` runs"
 
 
 def _moment(at: datetime) -> str:

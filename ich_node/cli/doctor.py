@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pydicom.uid import generate_uid
+
+from ich_node.cli.audit import command_event, note
 from ich_node.cli.callers import way_in, with_allowed
 from ich_node.cli.certificates import examine_certificates
 from ich_node.cli.check import Check
@@ -29,18 +32,45 @@ CLOCKS_MAY_DIFFER_S = 5.0
 
 
 def examine(
-    given: Given, destination: str | None = None, *, constancy: bool = False, store: bool = False
+    given: Given,
+    destination: str | None = None,
+    *,
+    constancy: bool = False,
+    store: bool = False,
+    test_report: bool = False,
 ) -> list[Check]:
     """Look at everything, or at one destination; wrong settings raise SettingsError before anything else.
 
-    `constancy` reads the golden studies, too; `store` writes down what the serving bundle says of them.
+    `constancy` reads the golden studies, too; `store` writes down what the serving bundle says of them;
+    `test_report` sends one to the destination.
     """
     settings = _with_allowed_senders(given)
     if destination is None:
+        if test_report:
+            raise UsageError("name the destination that gets the test report, `ich-node doctor DESTINATION`")
         checks = _everything(given, settings)
     else:
-        checks = list(_destinations(settings, destination))
+        checks = list(_one_destination(given, settings, destination, test_report=test_report))
     return [*checks, _constancy(given, settings, store=store)] if constancy else checks
+
+
+def _one_destination(given: Given, settings: Settings, name: str, *, test_report: bool) -> Iterator[Check]:
+    """Look at a destination and at what waits for it; a database that is away hides no more than that."""
+    study_uid = generate_uid(prefix=None) if test_report else None
+    checks = list(_destinations(settings, name, test_study_uid=study_uid))
+    yield from checks
+    try:
+        database = given.database()
+    except IchNodeError as error:
+        if test_report:
+            words = f"that a test report was sent is not in it: {error}"
+            yield Check(subject="audit trail", passed=False, words=words)
+        return
+    if test_report:
+        note(database, command_event("doctor --send-test-report", about=study_uid or ""))
+    if settings.mode == "report":
+        yield from examine_waiting(database, settings, now=now(), only=name)
+    database.dispose()
 
 
 def _with_allowed_senders(given: Given) -> Settings:
@@ -180,7 +210,9 @@ def _senders(settings: Settings) -> Iterator[Check]:
         yield Check(subject="senders", passed=True, words=way_in(sender))
 
 
-def _destinations(settings: Settings, only: str | None) -> Iterator[Check]:
+def _destinations(
+    settings: Settings, only: str | None, *, test_study_uid: str | None = None
+) -> Iterator[Check]:
     known = [destination.name for destination in settings.destinations]
     if only is not None and only not in known:
         raise UsageError(f"no destination is called {only}; the settings name: {', '.join(known) or 'none'}")
@@ -189,7 +221,7 @@ def _destinations(settings: Settings, only: str | None) -> Iterator[Check]:
     for destination in settings.destinations:
         if only not in (None, destination.name):
             continue
-        yield from examine_destination(destination, settings)
+        yield from examine_destination(destination, settings, test_study_uid=test_study_uid)
 
 
 def check_sources(settings: Settings) -> Iterator[Check]:

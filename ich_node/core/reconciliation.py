@@ -33,7 +33,9 @@ _SENTENCES = {
     Discrepancy.NO_REPORT: "has an outcome and no report; `ich-node studies read-again ID`",
     Discrepancy.NO_DELIVERY: "has a report that is not meant for every destination; "
     "`ich-node studies send-again ID`",
-    Discrepancy.FILE_LOST: "has images whose files are gone; send the study again from the PACS",
+    # what comes again is there already as a row: it opens no study anew
+    Discrepancy.FILE_LOST: "has images whose files are gone; send the study again from the PACS, "
+    "then `ich-node studies read-again ID`",
 }
 
 

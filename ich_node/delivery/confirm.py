@@ -43,7 +43,7 @@ from ich_node.store.database import Database
 MOST_AT_ONCE = 50
 LINGER_S = 5.0  # some answer only while the association is open on which they were asked
 
-_SYNTAXES: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+SYNTAXES: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 _LOG = {
     DeliveryEvent.PROVEN: "delivery.confirmed",
     DeliveryEvent.MISSED: "delivery.missing",
@@ -119,18 +119,19 @@ def _ask_to_commit(claimed: Sequence[Unproven], database: Database, sending: Sen
     request = commitment_request(
         transaction_uid, [(one.sop_class_uid, one.sop_instance_uid) for one in claimed]
     )
-    contexts = [build_context(PUSH_MODEL, _SYNTAXES)]
+    contexts = [build_context(PUSH_MODEL, SYNTAXES)]
     with (
         reached(database, sending, contexts, [(evt.EVT_N_EVENT_REPORT, take)]) as association,
         within(association, sending.longest_call_s),
     ):
-        looked = _request(association, request)
+        looked = ask_to_commit(association, request)
         if looked[0] is Finding.ASKED:
             answered.wait(LINGER_S)
     return [looked] * len(claimed)
 
 
-def _request(association: Association, request: Dataset) -> Looked:
+def ask_to_commit(association: Association, request: Dataset) -> Looked:
+    """Ask for safekeeping (N-ACTION); ASKED where the peer will answer by an N-EVENT-REPORT."""
     try:
         response, _ = association.send_n_action(request, REQUEST, PUSH_MODEL, PUSH_MODEL_INSTANCE)
     except RuntimeError:
@@ -143,17 +144,18 @@ def _request(association: Association, request: Dataset) -> Looked:
 
 
 def _look_for(claimed: Sequence[Unproven], database: Database, sending: Sending) -> list[Looked]:
-    contexts = [build_context(FIND, _SYNTAXES)]
+    contexts = [build_context(FIND, SYNTAXES)]
     with (
         reached(database, sending, contexts) as association,
         within(association, sending.longest_call_s),
     ):
-        return [_look_for_one(association, one) for one in claimed]
+        return [look_for(association, one.study_uid, one.series_uid, one.sop_instance_uid) for one in claimed]
 
 
-def _look_for_one(association: Association, one: Unproven) -> Looked:
+def look_for(association: Association, study_uid: str, series_uid: str, sop_instance_uid: str) -> Looked:
+    """What a C-FIND shows of one report."""
     try:
-        listed = is_listed(association, one.study_uid, one.series_uid, one.sop_instance_uid)
+        listed = is_listed(association, study_uid, series_uid, sop_instance_uid)
     except FetchFailed as error:
         return Finding.UNANSWERED, f"asked by C-FIND: {error}"
     if listed:
@@ -187,16 +189,22 @@ def _draw_consequences(database: Database, sending: Sending) -> int:
         told = answers(connection, sending.destination.name)
     ended = 0
     for answer in told:
-        if answer.kept:
-            finding, words = Finding.KEPT, "the destination committed to keep it"
-        else:
-            reason = f"failure reason {answer.reason or 0:04X}"
-            finding = Finding.REPORTED_MISSING
-            words = f"the destination took it and does not keep it (Storage Commitment, {reason})"
+        finding, words = told_by_commitment(None if answer.kept else answer.reason or 0)
         ended += _conclude(answer.about, finding, words, database=database, sending=sending)
         with database.transaction() as connection:
             settle(connection, answer)
     return ended
+
+
+def told_by_commitment(failure: int | None) -> Looked:
+    """What the answer to a Storage Commitment says of one report; `failure` is None where it is kept."""
+    if failure is None:
+        return Finding.KEPT, "the destination committed to keep it"
+    because = f"failure reason {failure:04X}"
+    return (
+        Finding.REPORTED_MISSING,
+        f"the destination took it and does not keep it (Storage Commitment, {because})",
+    )
 
 
 def _conclude(one: Unproven, finding: Finding, words: str, *, database: Database, sending: Sending) -> int:

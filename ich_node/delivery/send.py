@@ -48,6 +48,9 @@ TAKEN = frozenset({0x0000, 0xB000, 0xB006, 0xB007})
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 REFUSED_FOR_GOOD = frozenset({SOP_CLASS_NOT_SUPPORTED, 0xA900})
 MOST_PER_ASSOCIATION = 50
+# of what is too slow for delivery.timeout_s
+NO_ANSWER = "the destination gave no answer in time or hung up"
+CUT_SHORT = "the association ended before the object was sent"
 
 
 def deliver_due(database: Database, sending: Sending) -> int:
@@ -113,14 +116,14 @@ def _store(association: Association, content: bytes) -> int | None:
         else:
             raise DeliveryRefused("the destination does not take objects in a transfer syntax of ours")
     except RuntimeError as error:
-        raise DeliveryFailed("the association ended before the object was sent") from error
+        raise DeliveryFailed(CUT_SHORT) from error
     status: int | None = response.get("Status")
     return status
 
 
 def _judge(status: int | None) -> None:
     if status is None:
-        raise DeliveryFailed("the destination gave no answer in time or hung up")
+        raise DeliveryFailed(NO_ANSWER)
     if status in REFUSED_FOR_GOOD:
         raise DeliveryRefused(f"the destination refused the object for good (status {status:04X})")
     if status not in TAKEN:

@@ -23,11 +23,13 @@ class Alarm:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """What waits for one destination."""
+    """What waits for one destination: since when the oldest does, how often it was tried, and why in vain."""
 
     destination: str
     count: int
     oldest: datetime
+    attempts: int
+    last_error: str | None
 
 
 def raise_alarms(
@@ -101,13 +103,22 @@ def count_unproven(connection: Connection, proving: Sequence[str], *, now: datet
 
 
 def waiting(connection: Connection) -> list[Waiting]:
-    """What each destination has yet to take: how many reports, and since when the oldest waits."""
+    """What each destination has yet to take: how many reports, and how the oldest of them stands."""
     since = func.coalesce(deliveries.c.queued_at, reports.c.created_at)
-    rows = connection.execute(
-        select(deliveries.c.destination, func.count().label("count"), func.min(since).label("oldest"))
+    name = deliveries.c.destination
+    pending = (
+        select(
+            name,
+            func.count().over(partition_by=name).label("count"),
+            since.label("oldest"),
+            deliveries.c.attempts,
+            deliveries.c.last_error,
+            func.row_number().over(partition_by=name, order_by=(since, deliveries.c.id)).label("place"),
+        )
         .join(reports, reports.c.id == deliveries.c.report_id)
         .where(deliveries.c.state == DeliveryState.PENDING)
-        .group_by(deliveries.c.destination)
-        .order_by(deliveries.c.destination)
+        .subquery()
     )
+    columns = [pending.c[name] for name in Waiting.__dataclass_fields__]
+    rows = connection.execute(select(*columns).where(pending.c.place == 1).order_by(pending.c.destination))
     return [Waiting(**row._mapping) for row in rows]

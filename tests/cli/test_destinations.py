@@ -1,13 +1,14 @@
 """What the doctor says of a destination, end to end: real peers and odd ones."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from odd_pacs import odd_pacs
-from outbox import NOW, SC, SR, peer, put_into_outbox, report, sending, storescp
+from outbox import NOW, SC, SR, peer, put_into_outbox, reading_slowly, report, sending, storescp
 from peers import Dcmtk, OrthancServer
 from pynetdicom import _config
 from reception import settings_for
@@ -16,7 +17,10 @@ from ich_node.cli.check import Check
 from ich_node.cli.destinations import examine_destination, examine_waiting
 from ich_node.delivery.send import deliver_due
 from ich_node.demo.pacs import stand_in_pacs
+from ich_node.network import FIND
+from ich_node.settings.tree import Settings
 from ich_node.store.database import Database
+from ich_node.store.deliveries import claim_delivery
 
 
 @pytest.fixture(autouse=True)
@@ -153,6 +157,77 @@ def test_what_waits_is_told_with_its_age_and_why(
     assert check.passed is passed
     assert check.words.startswith("2 reports wait for pacs, the oldest since 2026-11-24")
     assert "away since" in check.words
+
+
+@pytest.mark.parametrize("every_s", [1.0, None])
+def test_one_that_answers_and_does_not_take_is_told_with_the_setting_that_helps(
+    database: Database, tmp_path: Path, free_port: int, every_s: float | None
+) -> None:
+    put_into_outbox(database, report(SR, 1), report(SC, 2))
+    refusing = peer(free_port, [SR, SC], lambda _: 0xA700)
+    with reading_slowly(free_port, 1, every_s) if every_s else refusing:
+        deliver_due(database, sending(free_port, timeout_s=0.5))
+
+    (check,) = _waiting(database, tmp_path, free_port)
+
+    assert check.words.startswith("2 reports wait for pacs, the oldest since 2026-11-24")
+    if every_s:
+        assert "gave no answer in time or hung up; if it is slow" in check.words
+        assert "raise delivery.timeout_s (30 s)" in check.words
+    else:
+        assert "did not take the object (status A700)" in check.words
+        assert "wait_for_images_s lets reports wait for them" in check.words
+
+
+def test_reports_that_wait_for_their_images_are_told_with_the_setting_that_ends_it(
+    database: Database, tmp_path: Path, free_port: int
+) -> None:
+    put_into_outbox(database, report())
+    to = sending(free_port)
+    patient = replace(to, destination=to.destination.model_copy(update={"wait_for_images_s": 600.0}))
+    with peer(free_port, [SR, FIND], lambda _: 0, find=lambda _event: iter(())):
+        deliver_due(database, patient)
+
+    (check,) = _waiting(database, tmp_path, free_port, wait_for_images_s=600)
+
+    assert "1 report waits for pacs" in check.words
+    assert "waits until the destination lists the images of the study" in check.words
+    assert "no longer than wait_for_images_s (600 s), with 0 not at all" in check.words
+
+
+def test_what_was_not_tried_yet_and_what_is_under_way_for_the_first_time_is_told(
+    database: Database, tmp_path: Path, free_port: int
+) -> None:
+    put_into_outbox(database, report())
+    (before,) = _waiting(database, tmp_path, free_port)
+    with database.transaction() as connection:
+        claim_delivery(connection, "pacs", holder="x", lease_s=60, now=NOW)
+    (under_way,) = _waiting(database, tmp_path, free_port)
+
+    assert "not tried yet; see that `ich-node deliver` runs" in before.words
+    assert "its first attempt has not ended yet" in under_way.words
+
+
+def test_of_one_destination_only_what_waits_for_it_is_told(
+    database: Database, tmp_path: Path, free_port: int
+) -> None:
+    put_into_outbox(database, report(), destination="elsewhere")
+    settings = _reporting(database, tmp_path, free_port)
+
+    (check,) = examine_waiting(database, settings, now=NOW, only="elsewhere")
+
+    assert "the settings name no such destination" in check.words
+    assert list(examine_waiting(database, settings, now=NOW, only="pacs")) == []
+
+
+def _reporting(database: Database, folder: Path, port: int, **pacs: Any) -> Settings:
+    destination = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": port, **pacs}
+    return settings_for(folder, database.url, port, mode="report", destinations=[destination])
+
+
+def _waiting(database: Database, folder: Path, port: int, **pacs: Any) -> list[Check]:
+    settings = _reporting(database, folder, port, **pacs)
+    return list(examine_waiting(database, settings, now=NOW + timedelta(minutes=5)))
 
 
 def test_what_nobody_proved_is_told_with_what_to_do(sqlite_url: str, tmp_path: Path, free_port: int) -> None:

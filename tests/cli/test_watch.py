@@ -57,6 +57,13 @@ def test_before_the_first_start_nothing_is_wrong(opened, tmp_path):
     assert told["canary"][1] == "none has ended yet"
 
 
+def test_a_node_that_is_to_report_and_does_not_run_is_not_well(opened, tmp_path):
+    assert _examine(opened, tmp_path, mode="report")["rooms"] == (
+        False,
+        "nothing runs; `ich-node serve` starts all of it",
+    )
+
+
 def test_a_silent_room_is_named_with_since_when_and_what_to_do(opened, tmp_path):
     _give_signs(opened, work=-60)
 
@@ -70,18 +77,26 @@ def test_a_silent_room_is_named_with_since_when_and_what_to_do(opened, tmp_path)
     assert told["room receive"][0]
 
 
-def test_what_does_not_add_up_is_named_with_the_command_that_helps(opened, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Discrepancy.NO_REPORT, "has an outcome and no report; `ich-node studies read-again ID`"),
+        (
+            Discrepancy.FILE_LOST,
+            "has images whose files are gone; send the study again from the PACS, "
+            "then `ich-node studies read-again ID`",
+        ),
+    ],
+)
+def test_what_does_not_add_up_is_named_with_the_command_that_helps(opened, tmp_path, kind, words):
     study = put_into_outbox(opened, report())
     with opened.transaction() as connection:
-        keep_discrepancies(connection, set(Discrepancy), {(Discrepancy.NO_REPORT, study)}, now=NOW)
+        keep_discrepancies(connection, set(Discrepancy), {(kind, study)}, now=NOW)
         note_refusal(connection, 0xA700, now=NOW)
 
     told = _examine(opened, tmp_path)
 
-    assert told["books"] == (
-        False,
-        f"study {study} has an outcome and no report; `ich-node studies read-again ID`",
-    )
+    assert told["books"] == (False, f"study {study} {words}")
     assert "1 instance was refused with status A700" in told["refusals"][1]
 
 

@@ -1,10 +1,6 @@
 """A destination that is away as a whole: nothing is lost, nobody else waits, somebody hears of it."""
 
-import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,8 +12,8 @@ from outbox import (
     SR,
     deliveries,
     delivering,
-    peer,
     put_into_outbox,
+    reading_slowly,
     report,
     sending,
 )
@@ -137,7 +133,7 @@ def test_a_peer_that_reads_a_byte_a_second_or_ever_slowly_is_left_in_time_and_de
     with database.transaction() as connection:
         add_deliveries(connection, 1, ["quick"], now=NOW)
 
-    with _reading_slowly(free_port, at_once, every_s), stand_in_pacs(tmp_path / "pacs") as pacs:
+    with reading_slowly(free_port, at_once, every_s), stand_in_pacs(tmp_path / "pacs") as pacs:
         destinations = [
             {"name": name, "ae_title": "PACS", "host": "127.0.0.1", "port": port}
             for name, port in (("slow", free_port), ("quick", pacs.port))
@@ -164,42 +160,3 @@ def test_a_peer_that_reads_a_byte_a_second_or_ever_slowly_is_left_in_time_and_de
 
 def _to(destination: str, database: Database, study_id: int):
     return next(one for one in deliveries(database, study_id) if one.destination == destination)
-
-
-@contextmanager
-def _reading_slowly(port: int, at_once: int, every_s: float) -> Iterator[None]:
-    """A peer that agrees, and then reads so many bytes every so many seconds."""
-    stop = threading.Event()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        behind = probe.getsockname()[1]
-    with peer(behind, [SR], lambda _: 0), socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        listening.bind(("127.0.0.1", port))
-        listening.listen()
-        listening.settimeout(0.2)
-        reading = threading.Thread(
-            target=_negotiate_and_read, args=(listening, behind, stop, at_once, every_s)
-        )
-        reading.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            reading.join()
-
-
-def _negotiate_and_read(
-    listening: socket.socket, behind: int, stop: threading.Event, at_once: int, every_s: float
-) -> None:
-    while not stop.is_set():
-        try:
-            caller, _ = listening.accept()
-        except TimeoutError:
-            continue
-        with caller, socket.create_connection(("127.0.0.1", behind)) as real:
-            caller.setblocking(True)
-            real.sendall(caller.recv(65536))
-            caller.sendall(real.recv(65536))
-            while not stop.wait(every_s) and caller.recv(at_once):
-                pass
