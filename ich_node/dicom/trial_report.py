@@ -51,7 +51,7 @@ def build_trial_report(
     )
     return (
         _object("SR", build_structured_report(finding, [source], context)),
-        _object("SC", build_secondary_capture(finding, [source], context, None)),
+        _object("SC", build_secondary_capture(finding, [source], context, ())),
     )
 
 
