@@ -26,6 +26,7 @@ from ich_node.intake.adopt import reconcile
 from ich_node.intake.listener import Rejection
 from ich_node.intake.listening import DRAIN_IDLE_S, TICK_S, drain, listen
 from ich_node.intake.messages import OnDisk
+from ich_node.intake.refusals import Refusals
 from ich_node.intake.trail import record_arrivals, record_refusal
 from ich_node.log import logger
 from ich_node.network import SUCCESS, adjust_pynetdicom, entries_of, is_known, plain_address
@@ -42,9 +43,9 @@ from ich_node.store.database import LOOK_AGAIN_S, SAY_EVERY, Database, require_c
 from ich_node.store.files import Archive
 from ich_node.store.incoming import Incoming
 from ich_node.store.pulse import Pulse
-from ich_node.store.refusals import note_refusal
 from ich_node.store.senders import list_allowed
 from ich_node.tls import PeerCertificate
+from ich_node.vocabulary import CutOff
 
 # PS3.8 9.3.4: for good, by the service's user; for now, by its provider
 CALLING_AE_TITLE_NOT_RECOGNIZED, CALLED_AE_TITLE_NOT_RECOGNIZED = (1, 1, 3), (1, 1, 7)
@@ -61,6 +62,7 @@ class Reception:
         self._settings, self._ours = settings, settings.receiver.ae_title
         self._database = database
         self._archive = archive
+        self._refusals = Refusals(database)
         # of the host and port: what an earlier life of this receiver left open is closed by the next one
         self._name = f"{socket.gethostname()}:{settings.receiver.first_port}"
         self._lock = threading.Lock()
@@ -83,6 +85,7 @@ class Reception:
             return None
         elif self._allowed is None:
             logger().warning("caller.put_off", ae_title=calling, address=address)
+            self.cut_off(CutOff.PUT_OFF)
             return TEMPORARY_CONGESTION
         else:
             rejection = CALLING_AE_TITLE_NOT_RECOGNIZED
@@ -150,24 +153,25 @@ class Reception:
             self._busy.add(event.assoc)
         try:
             answer = self._store(event)
-            if answer.status != SUCCESS and not answer.database_is_away:
-                self._count_refusal(answer.status)
+            if answer.status != SUCCESS:
+                self._refusals.count(f"{answer.status:04X}")
             return _response(answer)
         except Exception as error:  # noqa: BLE001  # an error of ours with one instance: the others follow
             logger().error("instance.failed", error=type(error).__name__)
-            self._count_refusal(PROCESSING_FAILURE)
+            self._refusals.count(f"{PROCESSING_FAILURE:04X}")
             return _response(Answer(status=PROCESSING_FAILURE))
         finally:
             with self._lock:
                 self._busy.discard(event.assoc)
 
-    def _count_refusal(self, status: int) -> None:
-        """Count what a sender may be waiting with; the answer does not depend on it."""
-        try:
-            with self._database.transaction() as connection:
-                note_refusal(connection, status, now=datetime.now(UTC))
-        except Exception as error:  # noqa: BLE001  a count is no reason to keep a sender without its answer
-            logger().warning("refusal.not_counted", status=f"{status:04X}", error=type(error).__name__)
+    def cut_off(self, why: CutOff) -> None:
+        """Count an association that was aborted or turned away."""
+        self._refusals.count(why)
+
+    def write_refusals(self, *, at_once: bool = False) -> None:
+        """Write now and then what was refused into the database, once that is known to be ours."""
+        if self._prepared:
+            self._refusals.write(at_once=at_once)
 
     def commit(self, event: Event) -> tuple[int, None]:
         """Take an N-EVENT-REPORT: which reports of ours a destination keeps (PS3.4 J.3.3)."""
@@ -334,6 +338,7 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
             listener.stop()
         drain(listeners, reception.is_busy)
         reception.close_ended()
+        reception.write_refusals(at_once=True)
         pulse.end()
         if reconciliation.ident is not None:
             reconciliation.join(DRAIN_IDLE_S)  # it ends between two files, or with the process
@@ -345,6 +350,7 @@ def _attend(reception: Reception, pulse: Pulse, stop: threading.Event) -> None:
     while not stop.wait(TICK_S):
         reception.close_ended()
         reception.keep_open()
+        reception.write_refusals()
         pulse.beat("receives")
 
 
