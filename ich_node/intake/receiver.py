@@ -27,7 +27,7 @@ from ich_node.intake.listener import Rejection
 from ich_node.intake.listening import DRAIN_IDLE_S, TICK_S, drain, listen
 from ich_node.intake.messages import OnDisk
 from ich_node.intake.refusals import Refusals
-from ich_node.intake.trail import record_arrivals, record_refusal
+from ich_node.intake.trail import Alerts, record_arrivals, record_refusal
 from ich_node.log import logger
 from ich_node.network import SUCCESS, adjust_pynetdicom, entries_of, is_known, plain_address
 from ich_node.settings.sections import Sender
@@ -62,7 +62,7 @@ class Reception:
         self._settings, self._ours = settings, settings.receiver.ae_title
         self._database = database
         self._archive = archive
-        self._refusals = Refusals(database)
+        self._refusals, self._alerts = Refusals(database), Alerts()
         # of the host and port: what an earlier life of this receiver left open is closed by the next one
         self._name = f"{socket.gethostname()}:{settings.receiver.first_port}"
         self._lock = threading.Lock()
@@ -131,7 +131,14 @@ class Reception:
     def _list_refused(self, *, address: str, **facts: str) -> None:
         try:
             with self._database.transaction() as connection:
-                record_refusal(connection, ours=self._ours, address=address, now=datetime.now(UTC), **facts)
+                record_refusal(
+                    connection,
+                    ours=self._ours,
+                    address=address,
+                    alerts=self._alerts,
+                    now=datetime.now(UTC),
+                    **facts,
+                )
         except (Collision, DatabaseAway):
             logger().warning("caller.not_listed", address=address)
 
