@@ -326,7 +326,10 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
     archive = Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb)
     reception = Reception(settings, database, archive)
     reconciliation = threading.Thread(
-        target=_reconcile, args=(database, archive, datetime.now(UTC), stop), name="reconcile", daemon=True
+        target=_reconcile,
+        args=(database, archive, settings.receiver.ae_title, datetime.now(UTC), stop),
+        name="reconcile",
+        daemon=True,
     )
     pulse = Pulse(database, "receive")
     prepared = reception.prepare()
@@ -361,12 +364,14 @@ def _attend(reception: Reception, pulse: Pulse, stop: threading.Event) -> None:
         pulse.beat("receives")
 
 
-def _reconcile(database: Database, archive: Archive, started_at: datetime, stop: threading.Event) -> None:
+def _reconcile(
+    database: Database, archive: Archive, ours: str, started_at: datetime, stop: threading.Event
+) -> None:
     """Compare the archive with the database, beside reception; a large one takes hours."""
     pause_s = 0.0
     while not stop.wait(pause_s):
         try:
-            reconcile(database, archive, now=started_at, stopped=stop.is_set)
+            reconcile(database, archive, ours=ours, now=started_at, stopped=stop.is_set)
         except Exception as error:  # noqa: BLE001  whatever lies in the archive, the next turn comes
             logger().error("archive.not_reconciled", error=type(error).__name__)
             pause_s = RECONCILE_AGAIN_S
