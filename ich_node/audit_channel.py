@@ -1,7 +1,7 @@
 """Sends the audit trail to its receiver: syslog over TLS (RFC 5425), as PS3.15 A.6 asks. Uses the network.
 
 In order, each line at least once: what was sent counts only when the receiver has closed in answer to our
-closing, for syslog itself answers nothing. By the number in each a receiver knows what it got twice.
+closing, for syslog itself answers nothing. By number and time of each a receiver knows what it got twice.
 """
 
 import fcntl

@@ -56,12 +56,14 @@ def _found(connection: Connection, settings: Settings, made_since: datetime, now
     return {(kind, study_id) for kind, studies in by_kind.items() for study_id in studies}
 
 
-def check_files(database: Database, archive: Archive, stop: threading.Event, *, now: datetime) -> list[Found]:
+def check_files(
+    database: Database, archive: Archive, stop: threading.Event, *, ours: str, now: datetime
+) -> list[Found]:
     """Adopt files that have no row, and look for rows whose file is gone; returns what is new.
 
-    A large archive takes hours; at `stop` it ends with nothing said.
+    `ours` is our AE title. A large archive takes hours; at `stop` it ends with nothing said.
     """
-    reconcile(database, archive, now=now - WRITTEN_LONG_AGO, stopped=stop.is_set)
+    reconcile(database, archive, ours=ours, now=now - WRITTEN_LONG_AGO, stopped=stop.is_set)
     lost = find_lost(database, archive, stopped=stop.is_set)
     if lost is None:
         return []

@@ -147,7 +147,7 @@ def _jobs_of_the_watch(
         every_s=6 * 3600,
         first_s=600,  # a scheduler that is started often must come to it too
         name="files add up",
-        work=lambda: check_files(database, archive, stop, now=_now()),
+        work=lambda: check_files(database, archive, stop, ours=settings.receiver.ae_title, now=_now()),
         within_s=VERY_LONG_S,
     )
     yield Job(every_s=60, name="count", work=_carry_forward, within_s=LONG_S)

@@ -175,6 +175,19 @@ def _verdict_of(reason: Reason) -> Verdict:
 
 _VERDICTS = {reason: _verdict_of(reason) for reason in Reason}
 
+
+class CutOff(StrEnum):
+    """Why an association was aborted, or turned away for now: stable codes, each counted by itself."""
+
+    INSTANCE_TOO_LARGE = "INSTANCE_TOO_LARGE"  # a data set over receiver.max_instance_mb
+    PDU_TOO_LONG = "PDU_TOO_LONG"
+    PDU_TOO_SLOW = "PDU_TOO_SLOW"
+    BAD_MESSAGE = "BAD_MESSAGE"  # one that makes no sense or has no end
+    NO_PLACE_LEFT = "NO_PLACE_LEFT"  # for all, or for one address
+    PUT_OFF = "PUT_OFF"  # nobody could look whether the caller is allowed: the database is away
+    FAILED = "FAILED"  # an error that nothing else handled
+
+
 SERIES_DESCRIPTIONS = {
     Outcome.POSITIVE: "ICH AI SUSPECTED - not for dx",
     Outcome.NEGATIVE: "ICH AI NOT DETECTED - not for dx",

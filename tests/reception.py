@@ -170,6 +170,7 @@ def accept(arrived: Arrived, *, database: Database, archive: Archive, now: datet
         sop_class_uid=received.sop_class_uid,
         sop_instance_uid=received.sop_instance_uid,
         transfer_syntax_uid=received.transfer_syntax_uid,
+        source_ae_title=received.peer.ae_title,
     )
     with archive.receive(received.sop_instance_uid, encode_file_meta(meta)) as incoming:
         incoming.write(arrived.dataset)

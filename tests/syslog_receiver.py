@@ -43,6 +43,12 @@ class SyslogReceiver:
     def numbers(self) -> list[int]:
         return [int(re.search(r'sequenceId="(\d+)"', one)[1]) for one in self.messages]
 
+    @property
+    def marks(self) -> list[tuple[str, str]]:
+        """Time and number of each: what tells two lines apart."""
+        found = [re.match(r'<\d+>1 (\S+) .*?sequenceId="(\d+)"', one) for one in self.messages]
+        return [(one[1], one[2]) for one in found]
+
     def forgive(self) -> None:
         """Behave from now on."""
         self.manners = "good"

@@ -60,8 +60,9 @@ def _refusals(database: Database) -> Iterator[Check]:
     with database.reading() as connection:
         refused = list_refusals(connection)
     for one in refused:
-        counted = "1 instance was" if one.count == 1 else f"{one.count} instances were"
-        words = f"{counted} refused with status {one.status}, the last {_moment(one.last_at)}"
+        what, how = ("association", "cut off:") if one.is_cut_off else ("instance", "refused with status")
+        counted = f"1 {what} was" if one.count == 1 else f"{one.count} {what}s were"
+        words = f"{counted} {how} {one.status}, last counted {_moment(one.last_at)}"
         yield Check(subject="refusals", passed=True, words=words)
 
 

@@ -19,7 +19,10 @@ class Speaker:
 
 
 def frame(message: str, *, number: int, at: datetime, speaker: Speaker) -> bytes:
-    """The octets to send, their count before them; by `number` a receiver knows what it got twice."""
+    """The octets to send, their count before them; by `number` and `at` a receiver knows what it got twice.
+
+    Not by the number alone: where an older database was restored its numbers are given again.
+    """
     sequence = (number - 1) % _LARGEST_SEQUENCE + 1
     header = (
         f"<{_PRIORITY}>1 {at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ} {_name(speaker.host, 255)} "

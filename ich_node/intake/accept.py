@@ -76,7 +76,6 @@ class Answer:
 
     status: int
     comment: str = ""
-    database_is_away: bool = False  # then there is no use in writing there that this was refused
 
 
 def accept(
@@ -97,11 +96,7 @@ def accept(
 def out_of_resources(error: StorageFull | DatabaseAway | Collision) -> Answer:
     """Raise the alarm and tell the sender that trying again later makes sense."""
     logger().error("instance.refused", status=f"{OUT_OF_RESOURCES:04X}", error=type(error).__name__)
-    return Answer(
-        status=OUT_OF_RESOURCES,
-        comment="Out of resources, try again later",
-        database_is_away=isinstance(error, DatabaseAway),
-    )
+    return Answer(status=OUT_OF_RESOURCES, comment="Out of resources, try again later")
 
 
 def _accept(

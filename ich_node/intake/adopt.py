@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -11,40 +11,98 @@ from pathlib import PurePath
 from ich_node.dicom.part10 import read_data_set, split
 from ich_node.errors import UnreadableInstance
 from ich_node.intake.accept import Peer, Received, add_row, describe
+from ich_node.intake.trail import record_arrivals
 from ich_node.log import logger
+from ich_node.store.associations import (
+    ADOPTED,
+    close_association,
+    keep_associations_open,
+    open_association,
+)
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
 from ich_node.store.images import kept_files, with_row
 
 PAGE = 1000
 LONGEST_META = 1 << 16  # of what we write before a data set
+LONGEST_TITLE = 16  # of an application entity (PS3.5 6.2)
 
 
 def _never() -> bool:
     return False
 
 
+class _Sources:
+    """Those who once sent what is adopted: it is told as what comes over an association, one of each sender.
+
+    What a process that dies leaves open is told later, as of any receiver that is gone.
+    """
+
+    def __init__(self, database: Database, ours: str) -> None:
+        self._database, self._ours = database, ours
+        self._numbers: dict[str, int] = {}
+
+    def number_of(self, ae_title: str) -> int:
+        """The association that stands for this sender."""
+        if ae_title not in self._numbers:
+            with self._database.transaction() as connection:
+                self._numbers[ae_title] = open_association(
+                    connection,
+                    receiver=ADOPTED,
+                    calling_ae_title=ae_title,
+                    address="",
+                    now=datetime.now(UTC),
+                )
+        return self._numbers[ae_title]
+
+    def keep_open(self) -> None:
+        """Say that it goes on."""
+        if self._numbers:
+            with self._database.transaction() as connection:
+                keep_associations_open(connection, ADOPTED, now=datetime.now(UTC))
+
+    def close(self) -> None:
+        """Write what was adopted into the audit trail."""
+        for number in self._numbers.values():
+            with self._database.transaction() as connection:
+                now = datetime.now(UTC)
+                if close_association(connection, number, now=now):
+                    record_arrivals(connection, number, ours=self._ours, now=now)
+
+
 def reconcile(
-    database: Database, archive: Archive, *, now: datetime, stopped: Callable[[], bool] = _never
+    database: Database, archive: Archive, *, ours: str, now: datetime, stopped: Callable[[], bool] = _never
 ) -> int:
     """Adopt what lay in the archive before `now` without a row, as after a crash or with an older database.
 
-    Returns how many. Other receivers may write meanwhile: who commits the row first does not matter. Ends
-    between two files where `stopped` says so: the next start begins anew. Raises DatabaseAway, Collision.
+    Returns how many; `ours` is our AE title, for the audit trail. Other receivers may write meanwhile: who
+    commits the row first does not matter. Ends between two files where `stopped` says so: the next start
+    begins anew. Raises DatabaseAway, Collision.
     """
     adopted = 0
-    for names in archive.sweep(written_before=now):
-        with database.transaction() as connection:
-            known = with_row(connection, names)
-        for name in names:
-            if stopped():
-                return adopted
-            adopted += name not in known and _adopt(name, database, archive, now)
+    sources = _Sources(database, ours)
+    for name in _without_row(database, archive, sources, now, stopped):
+        adopted += _adopt(name, database, archive, sources)
+    sources.close()
     if adopted:
         logger().warning("archive.files_adopted", count=adopted)
     if lost := count_lost(database, archive, stopped=stopped):
         logger().error("archive.files_lost", count=lost)
     return adopted
+
+
+def _without_row(
+    database: Database, archive: Archive, sources: _Sources, now: datetime, stopped: Callable[[], bool]
+) -> Iterator[str]:
+    for names in archive.sweep(written_before=now):
+        sources.keep_open()
+        with database.transaction() as connection:
+            known = with_row(connection, names)
+        for name in names:
+            if stopped():
+                return
+            if name not in known:
+                yield name
 
 
 def count_lost(database: Database, archive: Archive, *, stopped: Callable[[], bool] = _never) -> int:
@@ -71,7 +129,7 @@ def find_lost(
     return None
 
 
-def _adopt(name: str, database: Database, archive: Archive, now: datetime) -> bool:
+def _adopt(name: str, database: Database, archive: Archive, sources: _Sources) -> bool:
     try:
         with archive.path(name).open("rb") as file:
             meta, rest = split(file.read(LONGEST_META))
@@ -94,6 +152,7 @@ def _adopt(name: str, database: Database, archive: Archive, now: datetime) -> bo
     if PurePath(new.file).name != PurePath(name).name:
         logger().error("archive.file_damaged", error="its content is not what its name says")
         return False
-    new = replace(new, file=name, adopted=True)
+    source = meta.source_ae_title.replace("\x00", "")[:LONGEST_TITLE]
+    new = replace(new, file=name, association_id=sources.number_of(source), adopted=True)
     add_row(new, database=database, archive=archive, now=datetime.now(UTC))  # the sweep may take hours
     return True

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from select import POLLIN, poll
 from socket import SHUT_RDWR, socket
 from ssl import SSLSocket
-from typing import cast
+from typing import NoReturn, cast
 
 from pydicom.uid import UID
 from pynetdicom import AE, build_context, evt
@@ -30,6 +30,7 @@ from ich_node.intake.upper_layer import OneThreadAssociation, OneThreadLayer
 from ich_node.log import logger
 from ich_node.network import VERIFICATION, prepare_socket
 from ich_node.tls import PeerCertificate
+from ich_node.vocabulary import CutOff
 
 HEADER_BYTES = 6  # of a PDU: type, reserved, length (PS3.8 9.3)
 # an A-ASSOCIATE-RQ with 128 contexts of 40 transfer syntaxes each stays below this
@@ -48,13 +49,14 @@ Admission = Callable[[str, str, str, PeerCertificate | None], Rejection | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one peer may use."""
+    """What one peer may use; `cut_off` hears of each association that ends, or does not begin, for that."""
 
     associations: int
     associations_per_address: int
     pdu_bytes: int
     data_set_bytes: int
     pdu_within_s: float
+    cut_off: Callable[[CutOff], None]
 
 
 class PeerOverLimit(OSError):
@@ -71,12 +73,13 @@ class BoundedSocket(AssociationSocket):
         self.__dict__.update(plain.__dict__)  # its own __init__ would report the connection a second time
         self._limit_bytes = max(limits.pdu_bytes, LEAST_PDU_LIMIT)
         self._within_s = limits.pdu_within_s
+        self._cut_off = limits.cut_off
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read exactly `nr_bytes`, fewer only where the peer hung up; raises PeerOverLimit."""
         connection = cast("socket", self.socket)
         if nr_bytes > self._limit_bytes:
-            self._end(connection, f"PDU longer than {self._limit_bytes} bytes")
+            self._end(connection, CutOff.PDU_TOO_LONG, f"PDU longer than {self._limit_bytes} bytes")
         content = bytearray(nr_bytes)
         begun, self._begun = self._begun, b""
         content[: len(begun)] = begun
@@ -88,13 +91,16 @@ class BoundedSocket(AssociationSocket):
     def _fill(self, connection: socket, view: memoryview, filled: int) -> int:
         deadline, slow = time.monotonic() + self._within_s, False
         while filled < len(view):
-            read = connection.recv_into(view[filled:])
+            try:
+                read = connection.recv_into(view[filled:])
+            except TimeoutError:
+                self._end_slow(connection)
             filled += read
             left_s = deadline - time.monotonic()
             if not read or filled == len(view):
                 break
             if left_s <= 0:
-                self._end(connection, f"PDU not whole within {self._within_s:.0f} s")
+                self._end_slow(connection)
             if slow := slow or left_s < self._within_s - _PROMPT_S:
                 connection.settimeout(left_s)
         if slow:
@@ -138,11 +144,15 @@ class BoundedSocket(AssociationSocket):
         if self.socket is not None:
             self.socket.close()
 
-    def _end(self, connection: socket, why: str) -> None:
+    def _end_slow(self, connection: socket) -> NoReturn:
+        self._end(connection, CutOff.PDU_TOO_SLOW, f"PDU not whole within {self._within_s:.0f} s")
+
+    def _end(self, connection: socket, why: CutOff, words: str) -> NoReturn:
+        self._cut_off(why)
+        logger().warning("association.over_limit", error=words, address=str(self.assoc.requestor.address))
         connection.settimeout(1)
         connection.sendall(A_ABORT_PDU)
-        logger().warning("association.over_limit", error=why)
-        raise PeerOverLimit(why)
+        raise PeerOverLimit(words)
 
 
 Transport = Callable[[AssociationSocket, Limits], BoundedSocket]
@@ -166,6 +176,7 @@ class Places:
                 len(self._taken) >= self._limits.associations
                 or of_address >= self._limits.associations_per_address
             ):
+                self._limits.cut_off(CutOff.NO_PLACE_LEFT)
                 return False
             self._taken.append((association, address))
             return True
@@ -194,7 +205,8 @@ class StrictNegotiation(ACSE):
             self._reject(*rejection)
             return
         if not self._places.take(self.assoc, address):
-            logger().warning("association.over_limit", error="receiver.max_associations or per address")
+            words = "receiver.max_associations or per address"
+            logger().warning("association.over_limit", error=words, ae_title=calling, address=address)
             self._reject(*LOCAL_LIMIT_EXCEEDED)
             return
         # of a storage context pynetdicom accepts the syntax that is proposed first
@@ -242,7 +254,7 @@ class _Connection(RequestHandler):
         plain = cast("AssociationSocket", association.dul.socket)
         association.dul.socket = self.server.transport(plain, self.server.limits)
         association.dimse = StreamedMessages(
-            association, self.server.limits.data_set_bytes, self.server.begin
+            association, self.server.limits.data_set_bytes, self.server.begin, self.server.limits.cut_off
         )
         association.acse = StrictNegotiation(association, self.server.admission, self.server.places)
         association.bind(evt.EVT_CONN_CLOSE, _wake)
@@ -312,10 +324,13 @@ class Listener(AssociationServer):
         of_address = sum(
             str(one.requestor.address) == address for connections in of_port.values() for one in connections
         )
-        return (
+        if (
             len(of_port[self]) < self.limits.associations + WAITING_ROOM
             and of_address < self.limits.associations_per_address + WAITING_ROOM_PER_ADDRESS
-        )
+        ):
+            return True
+        self.limits.cut_off(CutOff.NO_PLACE_LEFT)
+        return False
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Log that a connection could not be started; the next one can."""

@@ -20,6 +20,7 @@ from ich_node.network import application_entity
 from ich_node.settings.tree import Settings
 from ich_node.store.incoming import Incoming
 from ich_node.tls import Credentials, PeerCertificate
+from ich_node.vocabulary import CutOff
 
 TICK_S = 0.1
 PDU_WITHIN_S = 30.0
@@ -33,6 +34,7 @@ class Handling(Protocol):
         self, called: str, calling: str, address: str, certificate: PeerCertificate | None
     ) -> Rejection | None: ...
     def refuse_handshake(self, address: str, why: str) -> None: ...
+    def cut_off(self, why: CutOff) -> None: ...
     def begin(self, association: Association, request: C_STORE) -> Incoming: ...
     def store(self, event: Event) -> Dataset | int: ...
     def commit(self, event: Event) -> tuple[int, None]: ...
@@ -50,6 +52,7 @@ def listen(settings: Settings, handling: Handling) -> list[Listener]:
         pdu_bytes=facts.max_pdu_bytes,
         data_set_bytes=facts.max_instance_mb * 1_000_000,
         pdu_within_s=min(PDU_WITHIN_S, facts.idle_timeout_s),
+        cut_off=handling.cut_off,
     )
     transports: dict[int, Transport] = {facts.port: BoundedSocket} if facts.port else {}
     if facts.tls_port:

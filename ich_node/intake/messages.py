@@ -19,6 +19,7 @@ from ich_node.dicom.requests import store_request
 from ich_node.dicom.responses import store_response
 from ich_node.log import logger
 from ich_node.store.incoming import Incoming
+from ich_node.vocabulary import CutOff
 
 ESTABLISHED = "Sta6"  # PS3.8 9.2
 COMMAND, LAST = 0x01, 0x02  # bits of the message control header (PS3.8 E.2)
@@ -52,13 +53,19 @@ class OnDisk(BytesIO):
 class OverLimit(ValueError):
     """The peer sends more than it may."""
 
+    def __init__(self, words: str, why: CutOff = CutOff.BAD_MESSAGE) -> None:
+        super().__init__(words)
+        self.why = why
+
 
 class StreamedMessages(DIMSEServiceProvider):
     """Puts messages together, none longer than the limit; knows when the peer last said something."""
 
-    def __init__(self, association: Association, limit_bytes: int, begin: Begin) -> None:
+    def __init__(
+        self, association: Association, limit_bytes: int, begin: Begin, cut_off: Callable[[CutOff], None]
+    ) -> None:
         super().__init__(association)
-        self._limit_bytes, self._begin_file = limit_bytes, begin
+        self._limit_bytes, self._begin_file, self.cut_off = limit_bytes, begin, cut_off
         self._request: Any = None  # of the message whose data set is coming
         self._data_set: BytesIO | None = None
         self._command_bytes = self._taken_bytes = 0
@@ -71,10 +78,13 @@ class StreamedMessages(DIMSEServiceProvider):
             for context_id, value in primitive.presentation_data_value_list:
                 self._take(context_id, value)
         except Exception as error:  # noqa: BLE001  pynetdicom's for commands that make no sense
+            caller = self.assoc.requestor
+            log = logger().bind(ae_title=str(caller.ae_title).strip(), address=str(caller.address))
             if isinstance(error, OverLimit):
-                logger().warning("association.over_limit", error=str(error))
+                log.warning("association.over_limit", error=str(error))
             else:
-                logger().warning("association.failed", error=type(error).__name__)
+                log.warning("association.failed", error=type(error).__name__)
+            self.cut_off(error.why if isinstance(error, OverLimit) else CutOff.BAD_MESSAGE)
             self.discard()
             self.dul.event_queue.put("Evt19")  # as pynetdicom ends it where a message is invalid
 
@@ -119,8 +129,10 @@ class StreamedMessages(DIMSEServiceProvider):
             raise OverLimit("a data set that no command announced")
         data_set = self._data_set
         self._taken_bytes += len(fragment)
-        if self._taken_bytes > (self._limit_bytes if isinstance(data_set, OnDisk) else LONGEST_IN_MEMORY):
-            raise OverLimit("data set longer than receiver.max_instance_mb")
+        limit = self._limit_bytes if (is_stored := isinstance(data_set, OnDisk)) else LONGEST_IN_MEMORY
+        if self._taken_bytes > limit:
+            why = CutOff.INSTANCE_TOO_LARGE if is_stored else CutOff.BAD_MESSAGE
+            raise OverLimit("data set longer than receiver.max_instance_mb", why)
         data_set.write(fragment)
         if control & LAST:
             self._whole()

@@ -25,7 +25,8 @@ from ich_node.intake.adopt import reconcile
 from ich_node.intake.listener import Rejection
 from ich_node.intake.listening import DRAIN_IDLE_S, TICK_S, drain, listen
 from ich_node.intake.messages import OnDisk
-from ich_node.intake.trail import record_arrivals, record_refusal
+from ich_node.intake.refusals import Refusals
+from ich_node.intake.trail import Alerts, record_arrivals, record_refusal
 from ich_node.log import logger
 from ich_node.network import SUCCESS, adjust_pynetdicom, entries_of, is_known, plain_address
 from ich_node.settings.sections import Sender
@@ -41,10 +42,10 @@ from ich_node.store.database import LOOK_AGAIN_S, SAY_EVERY, Database, require_c
 from ich_node.store.files import Archive
 from ich_node.store.incoming import Incoming
 from ich_node.store.pulse import Pulse
-from ich_node.store.refusals import note_refusal
 from ich_node.store.senders import list_allowed
 from ich_node.store.writer import this_process
 from ich_node.tls import PeerCertificate
+from ich_node.vocabulary import CutOff
 
 # PS3.8 9.3.4: for good, by the service's user; for now, by its provider
 CALLING_AE_TITLE_NOT_RECOGNIZED, CALLED_AE_TITLE_NOT_RECOGNIZED = (1, 1, 3), (1, 1, 7)
@@ -61,6 +62,7 @@ class Reception:
         self._settings, self._ours = settings, settings.receiver.ae_title
         self._database = database
         self._archive = archive
+        self._refusals, self._alerts = Refusals(database), Alerts()
         # of the host and port: what an earlier life of this receiver left open is closed by the next one
         self._name = f"{this_process().host}:{settings.receiver.first_port}"
         self._lock = threading.Lock()
@@ -83,6 +85,7 @@ class Reception:
             return None
         elif self._allowed is None:
             logger().warning("caller.put_off", ae_title=calling, address=address)
+            self.cut_off(CutOff.PUT_OFF)
             return TEMPORARY_CONGESTION
         else:
             rejection = CALLING_AE_TITLE_NOT_RECOGNIZED
@@ -128,7 +131,14 @@ class Reception:
     def _list_refused(self, *, address: str, **facts: str) -> None:
         try:
             with self._database.transaction() as connection:
-                record_refusal(connection, ours=self._ours, address=address, now=datetime.now(UTC), **facts)
+                record_refusal(
+                    connection,
+                    ours=self._ours,
+                    address=address,
+                    alerts=self._alerts,
+                    now=datetime.now(UTC),
+                    **facts,
+                )
         except (Collision, DatabaseAway):
             logger().warning("caller.not_listed", address=address)
 
@@ -150,24 +160,25 @@ class Reception:
             self._busy.add(event.assoc)
         try:
             answer = self._store(event)
-            if answer.status != SUCCESS and not answer.database_is_away:
-                self._count_refusal(answer.status)
+            if answer.status != SUCCESS:
+                self._refusals.count(f"{answer.status:04X}")
             return _response(answer)
         except Exception as error:  # noqa: BLE001  # an error of ours with one instance: the others follow
             logger().error("instance.failed", error=type(error).__name__)
-            self._count_refusal(PROCESSING_FAILURE)
+            self._refusals.count(f"{PROCESSING_FAILURE:04X}")
             return _response(Answer(status=PROCESSING_FAILURE))
         finally:
             with self._lock:
                 self._busy.discard(event.assoc)
 
-    def _count_refusal(self, status: int) -> None:
-        """Count what a sender may be waiting with; the answer does not depend on it."""
-        try:
-            with self._database.transaction() as connection:
-                note_refusal(connection, status, now=datetime.now(UTC))
-        except Exception as error:  # noqa: BLE001  a count is no reason to keep a sender without its answer
-            logger().warning("refusal.not_counted", status=f"{status:04X}", error=type(error).__name__)
+    def cut_off(self, why: CutOff) -> None:
+        """Count an association that was aborted or turned away."""
+        self._refusals.count(why)
+
+    def write_refusals(self, *, at_once: bool = False) -> None:
+        """Write now and then what was refused into the database, once that is known to be ours."""
+        if self._prepared:
+            self._refusals.write(at_once=at_once)
 
     def commit(self, event: Event) -> tuple[int, None]:
         """Take an N-EVENT-REPORT: which reports of ours a destination keeps (PS3.4 J.3.3)."""
@@ -316,7 +327,10 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
     archive = Archive(settings.storage.folder, reserve_mb=settings.storage.reserve_mb)
     reception = Reception(settings, database, archive)
     reconciliation = threading.Thread(
-        target=_reconcile, args=(database, archive, datetime.now(UTC), stop), name="reconcile", daemon=True
+        target=_reconcile,
+        args=(database, archive, settings.receiver.ae_title, datetime.now(UTC), stop),
+        name="reconcile",
+        daemon=True,
     )
     pulse = Pulse(database, "receive")
     prepared = reception.prepare()
@@ -335,6 +349,7 @@ def run(settings: Settings, stop: threading.Event, ready: Callable[[int], None] 
             listener.stop()
         drain(listeners, reception.is_busy)
         reception.close_ended()
+        reception.write_refusals(at_once=True)
         pulse.end()
         if reconciliation.ident is not None:
             reconciliation.join(DRAIN_IDLE_S)  # it ends between two files, or with the process
@@ -346,15 +361,18 @@ def _attend(reception: Reception, pulse: Pulse, stop: threading.Event) -> None:
     while not stop.wait(TICK_S):
         reception.close_ended()
         reception.keep_open()
+        reception.write_refusals()
         pulse.beat("receives")
 
 
-def _reconcile(database: Database, archive: Archive, started_at: datetime, stop: threading.Event) -> None:
+def _reconcile(
+    database: Database, archive: Archive, ours: str, started_at: datetime, stop: threading.Event
+) -> None:
     """Compare the archive with the database, beside reception; a large one takes hours."""
     pause_s = 0.0
     while not stop.wait(pause_s):
         try:
-            reconcile(database, archive, now=started_at, stopped=stop.is_set)
+            reconcile(database, archive, ours=ours, now=started_at, stopped=stop.is_set)
         except Exception as error:  # noqa: BLE001  whatever lies in the archive, the next turn comes
             logger().error("archive.not_reconciled", error=type(error).__name__)
             pause_s = RECONCILE_AGAIN_S

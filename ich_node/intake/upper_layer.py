@@ -17,6 +17,7 @@ from pynetdicom.timer import Timer
 
 from ich_node.intake.messages import ESTABLISHED, StreamedMessages
 from ich_node.log import logger
+from ich_node.vocabulary import CutOff
 
 LOOK_S = 0.5  # how soon it is noticed that the association shall end
 P_DATA = b"\x04"  # type of a PDU (PS3.8 9.3.5)
@@ -119,6 +120,7 @@ class OneThreadLayer(DULServiceProvider):
     def fail(self, error: Exception) -> None:
         """End the association after an error that nothing else handled."""
         logger().error("association.failed", error=type(error).__name__)
+        self._messages.cut_off(CutOff.FAILED)
         self.assoc.is_aborted, self.assoc.is_established = True, False
         self.assoc._kill = self._kill_thread = True
         self.shut()
@@ -167,9 +169,14 @@ class OneThreadLayer(DULServiceProvider):
         try:
             fragments = Fragments(memoryview(body))
         except ValueError:
+            self._messages.cut_off(CutOff.BAD_MESSAGE)
             self.event_queue.put("Evt19")
             return
-        cast("StreamedMessages", self.assoc.dimse).receive_primitive(fragments)
+        self._messages.receive_primitive(fragments)
+
+    @property
+    def _messages(self) -> StreamedMessages:
+        return cast("StreamedMessages", self.assoc.dimse)
 
 
 class OneThreadAssociation(Association):

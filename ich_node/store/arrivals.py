@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_,
 from ich_node.core.completion import GONE_AFTER_S, Arrival, SourceSays
 from ich_node.core.states import StudyState
 from ich_node.core.urgency import EARLY_FIRST_S
+from ich_node.store.associations import ADOPTED
 from ich_node.store.hints import Topic, tell
 from ich_node.store.history import append
 from ich_node.store.studies import due_at
@@ -60,7 +61,8 @@ def _is_open(now: datetime) -> ColumnElement[bool]:
     """
     alive_since = now - timedelta(seconds=GONE_AFTER_S)
     alive = or_(associations.c.seen_at.is_(None), associations.c.seen_at >= alive_since)
-    return and_(associations.c.closed_at.is_(None), alive)
+    adopted = associations.c.receiver == ADOPTED  # nobody sends: no study waits for the end of it
+    return and_(associations.c.closed_at.is_(None), alive, ~adopted)
 
 
 @dataclass(frozen=True, kw_only=True)

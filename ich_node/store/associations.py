@@ -6,6 +6,9 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, update
 
 from ich_node.store.tables import associations
 
+# stands where the receiver's name does: over this one images came that lay in our own archive
+ADOPTED = "adopted"
+
 
 def open_association(
     connection: Connection, *, receiver: str, calling_ae_title: str, address: str, now: datetime

@@ -79,7 +79,8 @@ def note_refused_caller(
 ) -> bool:
     """Count a rejected association for the administrator, who may let the caller in; the last one's facts.
 
-    Returns whether it is news: the first of this caller, or the first for an hour.
+    Returns whether it is news: the first of this caller, as far as it is still listed, or the first for an
+    hour.
     """
     same = and_(
         refused_callers.c.calling_ae_title == calling_ae_title,
@@ -111,7 +112,7 @@ def note_refused_caller(
             **last,
         )
     )
-    return not old
+    return True
 
 
 def list_refused_callers(connection: Connection) -> list[RefusedCaller]:

@@ -36,7 +36,7 @@ associations = Table(
     "associations",
     metadata,
     id_column(),
-    Column("receiver", String(255), nullable=False),  # host:port of the receiver that holds it
+    Column("receiver", String(255), nullable=False),  # host:port of the receiver that holds it, or ADOPTED
     Column("calling_ae_title", String(16), nullable=False),
     Column("address", String(64), nullable=False),
     Column("opened_at", UTCDateTime, nullable=False),

@@ -22,8 +22,9 @@ refusals = Table(
     "refusals",
     metadata,
     id_column(),
-    Column("status", String(4), nullable=False, unique=True),  # of the C-STORE response, hexadecimal
-    Column("count", Integer, nullable=False),
+    # of the C-STORE response, hexadecimal; of associations a code of vocabulary.CutOff
+    Column("status", String(32), nullable=False, unique=True),
+    Column("count", BigInteger, nullable=False),
     Column("last_at", UTCDateTime, nullable=False),
 )
 

@@ -4,7 +4,7 @@ No patient, no UID and no address is in a label.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from statistics import quantiles
 
@@ -28,7 +28,7 @@ from ich_node.store import (
 )
 from ich_node.store.database import Connection, Database
 from ich_node.store.files import Archive
-from ich_node.vocabulary import Outcome, Reason
+from ich_node.vocabulary import CutOff, Outcome, Reason
 
 RECENT = timedelta(days=1)
 WINDOWS = {"1d": timedelta(days=1), "28d": timedelta(days=28)}
@@ -148,16 +148,31 @@ def _reception(connection: Connection, _settings: Settings, _now: datetime) -> I
     for reason in sorted({Reason.NOT_DICOM, Reason.NO_IDENTITY, *lying}):
         kept_apart.add_metric((reason,), lying.get(reason, 0))
     yield kept_apart
-    refused = CounterMetricFamily(
-        "ich_node_refused_instances", "instances refused, by the status of the answer", labels=("status",)
-    )
-    counted = {one.status: one.count for one in refusals.list_refusals(connection)}
-    for status in sorted({*STATUSES, *counted}):
-        refused.add_metric((status,), counted.get(status, 0))
-    yield refused
     callers = standing.count_refused_callers(connection)
     # no counter: whoever is let in is taken off the list
     yield _gauge("ich_node_refused_calls", "calls of those whom nobody knows yet", callers)
+
+
+def _refusals(connection: Connection, _settings: Settings, _now: datetime) -> Iterator[Metric]:
+    found = {one.status: one for one in refusals.list_refusals(connection)}
+    statuses = sorted({*STATUSES, *found} - {*CutOff})
+    words = "instances refused, by the status of the answer"
+    yield from _refused("ich_node_refused_instances", words, "status", statuses, found)
+    words = "associations aborted or turned away"
+    yield from _refused("ich_node_cut_off_associations", words, "reason", tuple(CutOff), found)
+
+
+def _refused(
+    name: str, words: str, label: str, codes: Sequence[str], found: Mapping[str, refusals.Refused]
+) -> Iterator[Metric]:
+    count = CounterMetricFamily(name, words, labels=(label,))
+    last = GaugeMetricFamily(f"{name}_last_timestamp_seconds", "when they were last counted", labels=(label,))
+    for code in codes:
+        count.add_metric((code,), found[code].count if code in found else 0)
+        if code in found:
+            last.add_metric((code,), found[code].last_at.timestamp())
+    yield count
+    yield last
 
 
 def _delivery(connection: Connection, settings: Settings, now: datetime) -> Iterator[Metric]:
@@ -260,7 +275,17 @@ def _audit(connection: Connection, settings: Settings, now: datetime) -> Iterato
     yield _gauge("ich_node_audit_oldest_unsent_seconds", "age of the oldest of them", _age(oldest, now))
 
 
-_PARTS: tuple[Part, ...] = (_life, _studies, _books, _reception, _delivery, _times, _canary, _audit)
+_PARTS: tuple[Part, ...] = (
+    _life,
+    _studies,
+    _books,
+    _reception,
+    _refusals,
+    _delivery,
+    _times,
+    _canary,
+    _audit,
+)
 
 
 def _gauge(name: str, words: str, value: float) -> Metric:

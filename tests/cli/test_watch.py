@@ -12,7 +12,7 @@ from ich_node.core.rooms import ROOMS, Sign
 from ich_node.store.canaries import begin_canary, end_canary
 from ich_node.store.database import Database
 from ich_node.store.reconciliation import keep_discrepancies
-from ich_node.store.refusals import note_refusal
+from ich_node.store.refusals import note_refusals
 from ich_node.store.rooms import give_sign
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -92,12 +92,19 @@ def test_what_does_not_add_up_is_named_with_the_command_that_helps(opened, tmp_p
     study = put_into_outbox(opened, report())
     with opened.transaction() as connection:
         keep_discrepancies(connection, set(Discrepancy), {(kind, study)}, now=NOW)
-        note_refusal(connection, 0xA700, now=NOW)
+        note_refusals(connection, {"A700": 1}, now=NOW)
 
     told = _examine(opened, tmp_path)
 
     assert told["books"] == (False, f"study {study} {words}")
     assert "1 instance was refused with status A700" in told["refusals"][1]
+
+
+def test_what_was_cut_off_is_named_by_its_reason(opened, tmp_path):
+    with opened.transaction() as connection:
+        note_refusals(connection, {"INSTANCE_TOO_LARGE": 2}, now=NOW)
+
+    assert "2 associations were cut off: INSTANCE_TOO_LARGE" in _examine(opened, tmp_path)["refusals"][1]
 
 
 def test_of_many_the_rest_is_counted(opened, tmp_path):

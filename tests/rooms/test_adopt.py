@@ -2,13 +2,22 @@
 
 import os
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
+from itertools import count as count_from
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 import pytest
+from audit_schema import parsed
 from builders import ct_series
-from reception import Message, accept, count
+from reception import NODE, SCANNER, Message, accept, count
 
+from ich_node.dicom.audit import Kind
+from ich_node.errors import DatabaseAway
+from ich_node.intake import adopt
 from ich_node.intake.adopt import count_lost, reconcile
+from ich_node.intake.trail import record_what_gone_receivers_took
+from ich_node.store.audit import lines
 from ich_node.store.database import Database
 from ich_node.store.files import Archive
 from ich_node.store.images import files_of, mark_forgotten
@@ -33,19 +42,74 @@ def files(archive: Archive) -> list[Path]:
     return sorted(archive.path(name) for names in archive.sweep(written_before=AFTERWARDS) for name in names)
 
 
-def test_an_older_database_takes_the_newer_files_in(database: Database, archive: Archive) -> None:
-    store_all(database, archive)
+def forget_rows(database: Database) -> None:
     with database.engine.begin() as connection:
         for table in ("instances", "history", "studies"):
             connection.exec_driver_sql(f"delete from {table}")
 
-    adopted = [reconcile(database, archive, now=AFTERWARDS) for _ in range(2)]
+
+def transfers(database: Database) -> list[Element]:
+    with database.reading() as connection:
+        return [parsed(line.message) for line in lines(connection) if line.kind == Kind.TRANSFERRED]
+
+
+def test_an_older_database_takes_the_newer_files_in(database: Database, archive: Archive) -> None:
+    store_all(database, archive)
+    forget_rows(database)
+
+    adopted = [reconcile(database, archive, ours=NODE, now=AFTERWARDS) for _ in range(2)]
 
     assert adopted == [4, 0]
     assert count(database, "instances", "in_use") == 4
     assert count(database, "studies", "state = 'receiving'") == 1
     # never a revision again that had a report: its UID would be the same, and the archive's answer 0x0000
     assert count(database, "studies", "revision > 4") == 1
+
+
+def test_each_study_that_is_adopted_is_one_message_in_the_audit_trail(
+    database: Database, archive: Archive
+) -> None:
+    other = ct_series(seed=2, slices=2, rows=8, columns=8)
+    store_all(database, archive)
+    for dataset in other:
+        accept(Message.of(dataset).received(), database=database, archive=archive, now=NOW)
+    forget_rows(database)
+
+    for _ in range(2):
+        reconcile(database, archive, ours=NODE, now=AFTERWARDS)
+
+    told = transfers(database)
+    ids = {root.find("ParticipantObjectIdentification").get("ParticipantObjectID"): root for root in told}
+    assert len(told) == 2
+    assert {uid: root.find(".//SOPClass").get("NumberOfInstances") for uid, root in ids.items()} == {
+        SERIES[0].StudyInstanceUID: "4",
+        other[0].StudyInstanceUID: "2",
+    }
+    for root in told:
+        assert [one.get("UserID") for one in root.iter("ActiveParticipant")] == [SCANNER, NODE]
+
+
+def test_what_was_adopted_before_the_database_went_away_is_told_by_the_scheduler(
+    database: Database, archive: Archive, monkeypatch
+) -> None:
+    store_all(database, archive)
+    forget_rows(database)
+    add, calls = adopt.add_row, count_from(1)
+
+    def _fails_at_the_third(*facts, **others):
+        if next(calls) == 3:
+            raise DatabaseAway
+        return add(*facts, **others)
+
+    monkeypatch.setattr(adopt, "add_row", _fails_at_the_third)
+    with pytest.raises(DatabaseAway):
+        reconcile(database, archive, ours=NODE, now=AFTERWARDS)
+    reconcile(database, archive, ours=NODE, now=AFTERWARDS)
+    record_what_gone_receivers_took(database, ours=NODE, now=datetime.now(UTC) + timedelta(minutes=61))
+
+    numbers = [root.find(".//SOPClass").get("NumberOfInstances") for root in transfers(database)]
+    assert numbers == ["2", "2"]
+    assert count(database, "associations", "closed_at is null") == 0
 
 
 def test_files_in_the_folders_of_an_older_version_are_adopted_where_they_lie(
@@ -56,11 +120,9 @@ def test_files_in_the_folders_of_an_older_version_are_adopted_where_they_lie(
         deeper = path.parent / path.name[2:4]
         deeper.mkdir(exist_ok=True)
         path.rename(deeper / path.name)
-    with database.engine.begin() as connection:
-        for table in ("instances", "history", "studies"):
-            connection.exec_driver_sql(f"delete from {table}")
+    forget_rows(database)
 
-    adopted = [reconcile(database, archive, now=AFTERWARDS) for _ in range(2)]
+    adopted = [reconcile(database, archive, ours=NODE, now=AFTERWARDS) for _ in range(2)]
 
     assert adopted == [4, 0]
     assert count_lost(database, archive) == 0
@@ -69,11 +131,9 @@ def test_files_in_the_folders_of_an_older_version_are_adopted_where_they_lie(
 def test_a_file_that_is_being_received_is_left_to_its_receiver(database: Database, archive: Archive) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
     store_all(database, archive)
-    with database.engine.begin() as connection:
-        for table in ("instances", "history", "studies"):
-            connection.exec_driver_sql(f"delete from {table}")
+    forget_rows(database)
 
-    adopted = reconcile(database, archive, now=before)
+    adopted = reconcile(database, archive, ours=NODE, now=before)
 
     assert adopted == 0
 
@@ -83,11 +143,9 @@ def test_a_damaged_file_is_neither_adopted_nor_deleted(database: Database, archi
     damaged, cut, *_ = files(archive)
     damaged.write_bytes(damaged.read_bytes()[:-2] + b"\x01\x02")
     cut.write_bytes(cut.read_bytes()[:100])
-    with database.engine.begin() as connection:
-        for table in ("instances", "history", "studies"):
-            connection.exec_driver_sql(f"delete from {table}")
+    forget_rows(database)
 
-    adopted = reconcile(database, archive, now=AFTERWARDS)
+    adopted = reconcile(database, archive, ours=NODE, now=AFTERWARDS)
 
     assert adopted == 2
     assert len(files(archive)) == 4
@@ -96,16 +154,14 @@ def test_a_damaged_file_is_neither_adopted_nor_deleted(database: Database, archi
 def test_one_bad_file_does_not_keep_the_others_out(sqlite_url: str, archive: Archive) -> None:
     database = Database(sqlite_url)
     store_all(database, archive)
-    with database.engine.begin() as connection:
-        for table in ("instances", "history", "studies"):
-            connection.exec_driver_sql(f"delete from {table}")
+    forget_rows(database)
     folder, dangling, *_ = files(archive)
     for path in (folder, dangling):
         path.unlink()
     folder.mkdir()
     dangling.symlink_to("nowhere")
 
-    adopted = reconcile(database, archive, now=AFTERWARDS)
+    adopted = reconcile(database, archive, ours=NODE, now=AFTERWARDS)
 
     database.dispose()
     assert adopted == 2
@@ -114,12 +170,10 @@ def test_one_bad_file_does_not_keep_the_others_out(sqlite_url: str, archive: Arc
 def test_it_ends_between_two_files_when_the_process_stops(sqlite_url: str, archive: Archive) -> None:
     database = Database(sqlite_url)
     store_all(database, archive)
-    with database.engine.begin() as connection:
-        for table in ("instances", "history", "studies"):
-            connection.exec_driver_sql(f"delete from {table}")
-    answers = iter([False, False, True])
+    forget_rows(database)
+    answers = chain([False, False], repeat(True))
 
-    adopted = reconcile(database, archive, now=AFTERWARDS, stopped=lambda: next(answers))
+    adopted = reconcile(database, archive, ours=NODE, now=AFTERWARDS, stopped=lambda: next(answers))
 
     database.dispose()
     assert adopted == 2
@@ -153,7 +207,7 @@ def test_only_dead_writers_half_written_files_go(sqlite_url: str, archive: Archi
     foreign = folder / "somebody's notes.txt"
     foreign.write_text("not ours")
 
-    reconcile(database, archive, now=AFTERWARDS)
+    reconcile(database, archive, ours=NODE, now=AFTERWARDS)
 
     left = sorted(path.name for path in folder.iterdir() if path.suffix != ".dcm")
     database.dispose()

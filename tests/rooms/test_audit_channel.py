@@ -1,6 +1,8 @@
 """The audit trail at its receiver: all of it, in order, whatever happens to the connection."""
 
 import re
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -102,9 +104,29 @@ def test_what_the_receiver_did_not_confirm_is_sent_again_and_nothing_is_skipped(
 
     assert unsent_then == 30
     assert [entry["event"] for entry in logs] == ["audit.not_reached", "audit.back"]
-    # by the numbers a receiver knows what it has twice
     assert list(dict.fromkeys(receiver.numbers)) == list(range(1, 31))
+    assert len(set(receiver.marks)) == 30, "by number and time a receiver knows what it has twice"
     assert _unsent(opened) == 0
+
+
+def test_a_number_that_is_given_again_after_a_restore_is_another_line_by_its_time(
+    opened, hospital, keeper, tmp_path
+):
+    _write(opened, 3)
+    with syslog_receiver(keeper) as receiver:
+        _channel(opened, hospital, receiver.port).look(now=NOW)
+        older = tmp_path / "older.sqlite"
+        with closing(sqlite3.connect(opened.url.removeprefix("sqlite:///"))) as connection:
+            connection.execute(f"vacuum into '{older}'")
+        _write(opened, 2, now=NOW + timedelta(minutes=1))
+        _channel(opened, hospital, receiver.port).look(now=NOW)
+        restored = Database(f"sqlite:///{older}")
+        _write(restored, 2, now=NOW + timedelta(minutes=2))
+        _channel(restored, hospital, receiver.port).look(now=NOW)
+        restored.dispose()
+
+    assert receiver.numbers == [1, 2, 3, 4, 5, 4, 5]
+    assert len(set(receiver.marks)) == 7
 
 
 def test_an_outage_of_the_receiver_loses_nothing_and_is_alarmed_about_once(opened, hospital, keeper):

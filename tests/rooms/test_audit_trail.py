@@ -28,8 +28,15 @@ from ich_node.core.states import StudyState
 from ich_node.delivery.send import deliver_due
 from ich_node.demo.node import write_settings
 from ich_node.dicom.audit import Kind
+from ich_node.intake import trail
 from ich_node.intake.forget import forget_old_images
-from ich_node.intake.trail import record_arrivals, record_what_gone_receivers_took
+from ich_node.intake.trail import (
+    Alerts,
+    record_arrivals,
+    record_refusal,
+    record_what_gone_receivers_took,
+)
+from ich_node.store import quarantine
 from ich_node.store.associations import close_association, close_associations_of, open_association
 from ich_node.store.audit import lines
 from ich_node.store.canaries import begin_canary
@@ -142,6 +149,41 @@ def test_a_caller_who_is_refused_again_and_again_is_one_alert(sqlite_url, tmp_pa
     alerts = _messages(database, Kind.ALERT)
     assert [_users(root) for root in alerts] == [[NODE, "NOBODY"], [NODE, "OTHER"]]
     assert {_outcome(root) for root in alerts} == {"4"}
+    database.dispose()
+
+
+def _refuse(database, alerts, title, *, now=NOW):
+    with database.transaction() as connection:
+        facts = {"calling_ae_title": title, "called_ae_title": NODE, "address": "10.0.0.1"}
+        record_refusal(connection, ours=NODE, alerts=alerts, now=now, **facts)
+
+
+def test_a_new_caller_is_an_alert_however_many_were_refused_before(database: Database, monkeypatch) -> None:
+    monkeypatch.setattr(quarantine, "MOST_REFUSED_CALLERS", 5)
+    alerts = Alerts()
+
+    for number in range(12):
+        _refuse(database, alerts, f"NOBODY{number}")
+
+    assert len(_messages(database, Kind.ALERT)) == 12
+
+
+def test_alerts_about_callers_have_a_limit_that_ends_with_the_hour(sqlite_url, monkeypatch):
+    database, alerts = Database(sqlite_url), Alerts()
+    monkeypatch.setattr(trail, "MOST_ALERTS", 3)
+
+    for number in range(8):
+        _refuse(database, alerts, f"FLOOD{number}", now=NOW + timedelta(minutes=number))
+    _refuse(database, alerts, "LATER", now=NOW + timedelta(minutes=60))
+    _refuse(database, alerts, "STILL", now=NOW + timedelta(minutes=60))
+    _refuse(database, alerts, "SETBACK", now=NOW - timedelta(days=1))
+
+    told = _messages(database, Kind.ALERT)
+    says_more = ["listed only" in root.findtext(".//EventOutcomeDescription") for root in told]
+    assert [_users(root)[1] for root in told] == ["FLOOD0", "FLOOD1", "FLOOD2", "LATER", "SETBACK"]
+    assert says_more == [False, False, True, True, False]
+    with database.reading() as connection:
+        assert len(quarantine.list_refused_callers(connection)) == 11
     database.dispose()
 
 

@@ -11,6 +11,7 @@ from ich_node.core.states import StudyState
 from ich_node.intake.close import close_complete_studies
 from ich_node.store.arrivals import arrivals
 from ich_node.store.associations import (
+    ADOPTED,
     close_association,
     close_associations_of,
     keep_associations_open,
@@ -175,3 +176,12 @@ def test_a_receiver_closes_only_what_its_own_earlier_life_left_open(database: Da
 
     assert len(closed) == 1
     assert count(database, "associations", "closed_at is null") == 1
+
+
+def test_a_study_does_not_wait_for_the_end_of_what_is_adopted(database: Database, archive: Archive) -> None:
+    with database.transaction() as connection:
+        facts = {"receiver": ADOPTED, "calling_ae_title": "CT", "address": ""}
+        number = open_association(connection, **facts, now=at(30))
+    arrive(database, archive, 0, seconds=0, sender=number)
+
+    assert close(database, 31) == 1

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from outbox import put_into_outbox, report
-from reception import archive_of, count, settings_for
+from reception import NODE, archive_of, count, settings_for
 
 from ich_node.core.reconciliation import READ_WITHIN, Discrepancy
 from ich_node.reconcile import WRITTEN_LONG_AGO, check_files, check_rows
@@ -121,11 +121,11 @@ def test_a_row_whose_file_is_gone_is_said_until_the_file_is_back(database, setti
     archive, stop = archive_of(settings), threading.Event()
     now = datetime.now(UTC) + WRITTEN_LONG_AGO
 
-    first = check_files(database, archive, stop, now=now)
+    first = check_files(database, archive, stop, ours=NODE, now=now)
     path = archive.path("00")  # as tests.outbox names it
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"x")
-    second = check_files(database, archive, stop, now=now)
+    second = check_files(database, archive, stop, ours=NODE, now=now)
 
     assert (first, second) == ([(Discrepancy.FILE_LOST, study)], [])
     assert count(database, "discrepancies") == 0
@@ -135,5 +135,5 @@ def test_a_look_that_was_stopped_says_nothing(database, settings, study):
     stop = threading.Event()
     stop.set()
 
-    assert check_files(database, archive_of(settings), stop, now=NOW) == []
+    assert check_files(database, archive_of(settings), stop, ours=NODE, now=NOW) == []
     assert count(database, "discrepancies") == 0

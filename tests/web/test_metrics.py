@@ -22,7 +22,7 @@ from ich_node.store.outages import note_outage
 from ich_node.store.quarantine import Quarantined, add_quarantined, note_refused_caller
 from ich_node.store.readings import Reading, add_readings
 from ich_node.store.reconciliation import keep_discrepancies
-from ich_node.store.refusals import note_refusal
+from ich_node.store.refusals import note_refusals
 from ich_node.store.rooms import give_sign
 from ich_node.store.tallies import SETTLED, carry_forward, count_instances
 from ich_node.web.serve import run
@@ -106,6 +106,7 @@ def test_a_new_node_has_every_number_and_they_are_nothing(settings):
     assert found["ich_node_room_up", "work"] == 0
     assert found["ich_node_deliveries", "failed", "pacs"] == 0
     assert found["ich_node_refused_instances_total", "A700"] == 0
+    assert found["ich_node_cut_off_associations_total", "PDU_TOO_SLOW"] == 0
     assert ("ich_node_last_instance_timestamp_seconds",) not in found
 
 
@@ -120,8 +121,8 @@ def test_what_happened_is_counted_from_the_rows(settings, database):
             note_refused_caller(
                 connection, calling_ae_title="X", called_ae_title="Y", address="10.0.0.1", now=NOW
             )
-        for status in (0xA700, 0xA700, 0xA900):
-            note_refusal(connection, status, now=NOW)
+        for counts in ({"A700": 1, "INSTANCE_TOO_LARGE": 3}, {"A700": 1, "A900": 1}):
+            note_refusals(connection, counts, now=NOW)
         note_outage(connection, _outage())
         keep_discrepancies(connection, {Discrepancy.NO_REPORT}, {(Discrepancy.NO_REPORT, study_id)}, now=NOW)
         begin_canary(connection, "1.2.840.1", now=NOW)
@@ -149,6 +150,10 @@ def test_what_happened_is_counted_from_the_rows(settings, database):
     assert found["ich_node_refused_calls",] == 3
     assert found["ich_node_refused_instances_total", "A700"] == 2
     assert found["ich_node_refused_instances_total", "A900"] == 1
+    assert ("ich_node_refused_instances_total", "INSTANCE_TOO_LARGE") not in found
+    assert found["ich_node_cut_off_associations_total", "INSTANCE_TOO_LARGE"] == 3
+    for name, code in (("refused_instances", "A700"), ("cut_off_associations", "INSTANCE_TOO_LARGE")):
+        assert found[f"ich_node_{name}_last_timestamp_seconds", code] == pytest.approx(NOW.timestamp())
     assert found["ich_node_deliveries", "pacs", "pending"] == 1
     assert found["ich_node_oldest_pending_delivery_seconds", "pacs"] > 0
     assert found["ich_node_destination_away_seconds", "pacs"] >= 60
