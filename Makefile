@@ -26,7 +26,7 @@ demo: $(INSTALLED) ## the whole node on two synthetic head CTs, against a stand-
 	$(BIN)/ich-node demo $(ARGS)
 
 test: check ## lint, types, import rules, then every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(INSTALLED) ## format, lint, types and import rules
 	$(BIN)/ruff format --check --quiet .

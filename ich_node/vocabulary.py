@@ -22,9 +22,7 @@ NOTE_LOSSY = "The images were compressed with loss."
 NOTE_NO_AGE = "The header states no age."
 NOTE_BRACE = "The head holder was left in some slices: removing it might have cut into the head."
 NOTE_TRUSTED = "The pixel values were taken as Hounsfield units without a check."
-NOTE_TEST = (
-    "This is a test of the way from the ICH node to this archive, about no patient. It may be deleted."
-)
+NOTE_TEST = "A test of the way from the ICH node to this archive, about no patient. It may be deleted."
 TEST_PATIENT_NAME, TEST_PATIENT_ID = "ICH NODE TEST^NO PATIENT", "ICHNODE-TEST"
 TEST_STUDY_DESCRIPTION = "TEST BY ICH NODE, NO PATIENT, MAY BE DELETED"
 
@@ -350,11 +348,7 @@ def caption(series_number: str, image_number: str) -> str:
     return f"{words[0].upper()}{words[1:]}, image {image_number}"
 
 
-def small_caption(image_number: str) -> str:
-    """What stands below a small picture of a key image, of the same series as the large one."""
-    return f"Image {image_number}"
-
-
+SMALL_CAPTION = "Image {number}"  # below a small picture, of the same series as the large one
 OUTLINE_LEGEND = "Where the network sees signs of blood; no segmentation."
 
 

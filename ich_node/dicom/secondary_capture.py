@@ -85,7 +85,7 @@ def _plates(finding: Finding, shown: Sequence[KeySlice]) -> tuple[Plate, ...]:
     uids = [key_slice.sop_instance_uid for key_slice in shown]
     images = [ascii_text(numbers.get(uid) or uid) for uid in uids]
     captions = [vocabulary.caption(ascii_text(series), image) for image in images[:1]]
-    captions += [vocabulary.small_caption(image) for image in images[1:]]
+    captions += [vocabulary.SMALL_CAPTION.format(number=image) for image in images[1:]]
     return tuple(Plate(key_slice=one, caption=words) for one, words in zip(shown, captions, strict=True))
 
 
