@@ -159,6 +159,7 @@ def _in_folder(folder: Path) -> Iterator[Path]:
 def _idle(running: Running) -> Iterator[Any]:
     association = associate(running.port, [(CT, [IMPLICIT])], called=running.ae_title)
     assert association.is_established
+    association.network_timeout = None  # the silence is ended by the receiver, or by nobody
     try:
         yield association
     finally:
