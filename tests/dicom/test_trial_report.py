@@ -40,7 +40,7 @@ def test_it_declines_and_names_no_finding():
 
     assert report.outcome is Outcome.DECLINED
     assert (report.presence, report.finding_site, report.probability) == (None, None, None)
-    assert "a test of the way from the ICH node" in report.conclusion
+    assert "test of the way from the ICH node" in report.conclusion
     assert "may be deleted" in report.conclusion
     assert "emorrhage" not in report.conclusion
 
