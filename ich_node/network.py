@@ -226,7 +226,9 @@ class _AskersMessages(DIMSEServiceProvider):
 
     def send_msg(self, primitive: DimsePrimitiveType, context_id: int) -> None:
         """Send a message; a request bears a number that the one before it did not."""
-        if not isinstance(primitive, C_CANCEL) and primitive.MessageIDBeingRespondedTo is None:
+        if isinstance(primitive, C_CANCEL):
+            primitive.MessageIDBeingRespondedTo = self._asked
+        elif primitive.MessageIDBeingRespondedTo is None:
             self._asked = self._asked % 0xFFFF + 1
             primitive.MessageID = self._asked
         super().send_msg(primitive, context_id)
@@ -240,9 +242,14 @@ class _AskersMessages(DIMSEServiceProvider):
             return found
         with self.msg_queue.mutex:
             waiting: deque[_Message] = self.msg_queue.queue
-            if waiting and (message := waiting[0][1]) and message.MessageIDBeingRespondedTo is None:
-                return waiting.popleft()
+            while waiting and not self._is_awaited(waiting[0]):
+                found = waiting.popleft()
+                if found[1] is not None and found[1].MessageIDBeingRespondedTo is None:
+                    return found
             return None, None
+
+    def _is_awaited(self, found: _Message) -> bool:
+        return found[1] is not None and found[1].MessageIDBeingRespondedTo == self._asked
 
 
 def echo(

@@ -204,7 +204,7 @@ def _tell(bench: Bench, stage: str) -> None:
 def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
     """Analyze; None where the study went back into the queue for another attempt."""
     attempts = bench.settings.analysis.attempts
-    if claim.study.attempts > attempts + 1 and claim.study.outcome != Outcome.POSITIVE:
+    if claim.study.attempts > attempts + 1 and not _is_positive(claim):
         # even the report of the failure could not be recorded: the outcome alone
         return Analysis(outcome=Outcome.FAILED, reason=Reason.MODEL_FAILED)
     if claim.study.attempts > attempts:
@@ -212,7 +212,8 @@ def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
         return _give_up(order)
     try:
         watch = Stopwatch(at=lambda stage: _tell(bench, stage))
-        return analyse(order, bench.reader, watch, _site_time, bench.look)
+        found = analyse(order, bench.reader, watch, _site_time, bench.look)
+        return _give_up(order) if found.outcome is Outcome.FAILED and _is_positive(claim) else found
     except Exception as error:  # noqa: BLE001  whatever went wrong, the study ends visibly, never as negative
         logger().error(
             "study.analysis_failed",
@@ -228,6 +229,10 @@ def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
     with bench.database.transaction() as connection:
         postpone_study(connection, claim, until=again, now=_now())
     return None
+
+
+def _is_positive(claim: Claim) -> bool:
+    return claim.study.outcome == Outcome.POSITIVE
 
 
 def _give_up(order: Order) -> Analysis:

@@ -17,10 +17,10 @@ from ich_node.intake.fetch import may_send
 from ich_node.network import echo_trouble
 from ich_node.settings.sections import RemoteEntity
 from ich_node.settings.tree import Settings
+from ich_node.store.alarms import count_failed
 from ich_node.store.bundles import ServingBundle, serving
 from ich_node.store.clock import newest_event_at, server_time
 from ich_node.store.database import Database
-from ich_node.store.deliveries import count_failed
 from ich_node.store.files import Archive
 from ich_node.tls import credentials_of
 

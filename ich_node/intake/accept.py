@@ -219,7 +219,8 @@ def _add_row(
     now: datetime,
 ) -> tuple[int, Standing]:
     study_id, standing = _add(connection, new, archive, compared, now)
-    if new.adopted and not new.own_object:
+    told_before = standing in (Standing.STORED_BEFORE, Standing.OTHER_SYNTAX)
+    if new.adopted and not new.own_object and not told_before:
         count_adopted(connection, study_id)
     return study_id, standing
 

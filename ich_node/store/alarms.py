@@ -122,3 +122,17 @@ def waiting(connection: Connection) -> list[Waiting]:
     columns = [pending.c[name] for name in Waiting.__dataclass_fields__]
     rows = connection.execute(select(*columns).where(pending.c.place == 1).order_by(pending.c.destination))
     return [Waiting(**row._mapping) for row in rows]
+
+
+def count_failed(connection: Connection) -> int:
+    """How many deliveries of studies' newest reports ended without success; sending again is what helps."""
+    newest = select(reports.c.study_id, func.max(reports.c.revision).label("revision"))
+    latest = newest.group_by(reports.c.study_id).subquery()
+    failed = (
+        select(func.count())
+        .select_from(deliveries)
+        .join(reports, reports.c.id == deliveries.c.report_id)
+        .join(latest, and_(latest.c.study_id == reports.c.study_id, latest.c.revision == reports.c.revision))
+        .where(deliveries.c.state == DeliveryState.FAILED)
+    )
+    return int(connection.execute(failed).scalar_one())

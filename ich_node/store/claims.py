@@ -132,7 +132,7 @@ def conclude_early(
         claim,
         outcome=outcome,
         reason=reason,
-        revision=claim.study.revision + 1,
+        revision=studies.c.revision + 1,
         lease_holder=None,
         lease_until=None,
     )

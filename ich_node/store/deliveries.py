@@ -13,12 +13,15 @@ from ich_node.store.history import append
 from ich_node.store.tables import deliveries, reports, studies
 from ich_node.vocabulary import Outcome
 
+SUPERSEDED = "a newer report of the study went there first"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
     """A report under way to a destination, held under a lease."""
 
     delivery_id: int
+    report_id: int
     study_id: int
     study_uid: str
     destination: str
@@ -121,6 +124,7 @@ def claim_delivery(
     ).one()
     return Parcel(
         delivery_id=taken.id,
+        report_id=taken.report_id,
         study_id=report.study_id,
         study_uid=report.study_uid,
         destination=destination,
@@ -144,34 +148,22 @@ def _is_of_a_positive() -> ColumnElement[bool]:
 
 
 def _older_goes_first(now: datetime) -> ColumnElement[bool]:
-    """Whether an earlier revision of the study could go to the same destination now, or is on its way.
+    """Whether an earlier revision of the study goes to the same destination first.
 
-    One that was refused and waits for another attempt holds back nothing: what is newer may be a bleed.
+    A bleed waits for one that could go now or is on its way, but not for one that was refused or awaits its
+    images: that one is then superseded (`mark_sent`).
     """
     own, older_report, older = reports.alias(), reports.alias(), deliveries.alias()
-    return exists().where(
+    waits = exists().where(
         own.c.id == deliveries.c.report_id,
         older_report.c.study_id == own.c.study_id,
         older_report.c.revision < own.c.revision,
         older.c.report_id == older_report.c.id,
         older.c.destination == deliveries.c.destination,
         older.c.state == DeliveryState.PENDING,
-        or_(older.c.next_attempt_at <= now, older.c.lease_until >= now),
     )
-
-
-def count_failed(connection: Connection) -> int:
-    """How many deliveries of studies' newest reports ended without success; sending again is what helps."""
-    newest = select(reports.c.study_id, func.max(reports.c.revision).label("revision"))
-    latest = newest.group_by(reports.c.study_id).subquery()
-    failed = (
-        select(func.count())
-        .select_from(deliveries)
-        .join(reports, reports.c.id == deliveries.c.report_id)
-        .join(latest, and_(latest.c.study_id == reports.c.study_id, latest.c.revision == reports.c.revision))
-        .where(deliveries.c.state == DeliveryState.FAILED)
-    )
-    return int(connection.execute(failed).scalar_one())
+    goes = waits.where(or_(older.c.next_attempt_at <= now, older.c.lease_until >= now))
+    return or_(goes, and_(waits, ~_is_of_a_positive()))
 
 
 def mark_sent(
@@ -204,6 +196,26 @@ def mark_sent(
         alarmed_at=None,
     )
     append(connection, parcel.study_id, "report.sent", now=now, destination=parcel.destination)
+    _end_older(connection, parcel, now)
+
+
+def _end_older(connection: Connection, parcel: Parcel, now: datetime) -> None:
+    """End what an earlier revision says there, if it still waits: it would come behind the newer one."""
+    own, older = reports.alias(), reports.alias()
+    earlier = (
+        select(older.c.id)
+        .join(own, and_(own.c.study_id == older.c.study_id, own.c.kind == older.c.kind))
+        .where(own.c.id == parcel.report_id, older.c.revision < own.c.revision)
+    )
+    waiting = and_(
+        deliveries.c.report_id.in_(earlier),
+        deliveries.c.destination == parcel.destination,
+        deliveries.c.state == DeliveryState.PENDING,
+    )
+    state = next_delivery_state(DeliveryState.PENDING, DeliveryEvent.GIVEN_UP)
+    ended = update(deliveries).where(waiting)
+    if connection.execute(ended.values(state=state, last_error=SUPERSEDED, next_attempt_at=None)).rowcount:
+        _tell_not_sent(connection, parcel, SUPERSEDED, now)
 
 
 def put_back(connection: Connection, parcel: Parcel, *, error: str, until: datetime | None = None) -> None:
@@ -225,14 +237,12 @@ def give_up_delivery(connection: Connection, parcel: Parcel, *, error: str, now:
     """End a delivery without success, visibly; raises LeaseLost where the row has passed on."""
     state = next_delivery_state(DeliveryState.PENDING, DeliveryEvent.GIVEN_UP)
     _update_claimed(connection, parcel, state=state, last_error=error[:255], next_attempt_at=None)
-    append(
-        connection,
-        parcel.study_id,
-        "report.not_sent",
-        now=now,
-        destination=parcel.destination,
-        error=error[:255],
-    )
+    _tell_not_sent(connection, parcel, error[:255], now)
+
+
+def _tell_not_sent(connection: Connection, parcel: Parcel, error: str, now: datetime) -> None:
+    about = {"destination": parcel.destination, "error": error}
+    append(connection, parcel.study_id, "report.not_sent", now=now, **about)
 
 
 def end_deliveries_elsewhere(

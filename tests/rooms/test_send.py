@@ -40,9 +40,11 @@ from ich_node.errors import UsageError
 from ich_node.network import FIND
 from ich_node.store.database import Database
 from ich_node.store.deliveries import (
+    SUPERSEDED,
     add_deliveries,
     claim_delivery,
     has_delivery_everywhere,
+    mark_sent,
     postpone_delivery,
     send_again,
 )
@@ -239,7 +241,7 @@ def test_a_report_that_breaks_our_own_code_ends_visibly_and_the_next_one_is_sent
         for hour in range(3):
             deliver_due(database, sending(pacs.port, attempts=2, now=NOW + timedelta(hours=hour)))
 
-    first, second = deliveries(database, study_id)
+    second, first = deliveries(database, study_id)  # the newest first
     assert (first.state, first.attempts) == (DeliveryState.FAILED, 2)
     assert second.state is DeliveryState.SENT
     assert "Doe" not in str(first.last_error)
@@ -498,7 +500,10 @@ def test_no_file_of_a_report_stays_behind(sqlite_url: str, tmp_path: Path, monke
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_an_older_revision_goes_first_unless_it_was_refused_and_waits(database: Database) -> None:
+@pytest.mark.parametrize("outcome", ["positive", "negative"])
+def test_an_older_revision_goes_first_unless_it_was_refused_and_the_newer_one_is_a_bleed(
+    database: Database, outcome: str
+) -> None:
     study_id = put_into_outbox(database, report(number=1))
     content = report(number=2)
     newer = Report(
@@ -513,6 +518,7 @@ def test_an_older_revision_goes_first_unless_it_was_refused_and_waits(database: 
     )
     with database.transaction() as connection:
         add_deliveries(connection, add_report(connection, newer), ["pacs"], now=NOW)
+        connection.exec_driver_sql(f"update studies set outcome = '{outcome}'")
 
         older = claim_delivery(connection, "pacs", holder="x", lease_s=60, now=NOW)
         meanwhile = claim_delivery(connection, "pacs", holder="y", lease_s=60, now=NOW)
@@ -520,10 +526,17 @@ def test_an_older_revision_goes_first_unless_it_was_refused_and_waits(database: 
         postpone_delivery(connection, older, until=NOW + timedelta(minutes=9), error="refused")
         goes = claim_delivery(connection, "pacs", holder="x", lease_s=60, now=NOW)
 
+        if goes is not None:
+            mark_sent(connection, goes, now=NOW)
+
+    second, first = deliveries(database, study_id)  # the newest first
     assert older.sop_instance_uid == "1.2.3.1"
     assert meanwhile is None
-    assert goes is not None
-    assert goes.sop_instance_uid == "1.2.3.2"
+    if outcome == "positive":
+        assert (first.state, first.last_error) == (DeliveryState.FAILED, SUPERSEDED)
+        assert second.state is DeliveryState.SENT
+    else:
+        assert (first.state, second.state) == (DeliveryState.PENDING, DeliveryState.PENDING)
 
 
 def test_after_an_outage_a_bleed_goes_before_what_waited_longer(database: Database) -> None:

@@ -22,6 +22,7 @@ from ich_node.store.deliveries import send_again
 from ich_node.store.studies import ask_again, find_instances, find_study
 from ich_node.worker import Stopping, work_once
 from model.manifest import Thresholds
+from model.predict import Predictor
 
 ALWAYS_POSITIVE = Thresholds(low=0.0, high=0.0)
 ALWAYS_NEGATIVE = Thresholds(low=1.0, high=1.0)
@@ -284,7 +285,8 @@ def test_a_worker_that_is_told_to_stop_gives_the_study_back_without_losing_an_at
     assert study.outcome == "positive"
 
 
-def test_a_bleed_that_was_reported_is_not_taken_back_by_a_reading_that_fails(room, monkeypatch):
+@pytest.mark.parametrize("breaks", ["all of it", "the network"])
+def test_a_bleed_that_was_reported_is_not_taken_back_by_a_reading_that_fails(room, monkeypatch, breaks):
     there = room(ALWAYS_POSITIVE, analysis={"attempts": 1})
     there.receive(scan())
     there.work()
@@ -294,7 +296,10 @@ def test_a_bleed_that_was_reported_is_not_taken_back_by_a_reading_that_fails(roo
     def _breaks(*_, **__):
         raise OSError
 
-    monkeypatch.setattr(worker, "analyse", _breaks)
+    if breaks == "all of it":
+        monkeypatch.setattr(worker, "analyse", _breaks)
+    else:
+        monkeypatch.setattr(Predictor, "predict", _breaks)
     study, readings, reports, _ = there.work()
 
     assert (study.state, study.outcome, study.revision) == (StudyState.FINISHED, "positive", 2)
