@@ -13,6 +13,7 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
 from ich_node.demo.pacs import StandInPacs
+from ich_node.store.deliveries import SUPERSEDED
 
 Read = Callable[[str, Sequence[object]], Rows]
 CHUNK = 500  # values in one statement
@@ -23,7 +24,8 @@ _INSTANCES = (
 _STUDIES = "select study_uid, state, outcome from studies where study_uid in %s"
 _REPORTS = (
     "select s.study_uid, r.sop_instance_uid, r.revision from reports r join studies s on s.id = r.study_id "
-    "where s.study_uid in %s"
+    "where s.study_uid in %s and not exists "  # what a newer one overtook is not to come any more
+    f"(select 1 from deliveries d where d.report_id = r.id and d.last_error = '{SUPERSEDED}')"
 )
 Digest = Callable[[Path, str], str | None]
 

@@ -241,7 +241,7 @@ def test_a_report_that_breaks_our_own_code_ends_visibly_and_the_next_one_is_sent
         for hour in range(3):
             deliver_due(database, sending(pacs.port, attempts=2, now=NOW + timedelta(hours=hour)))
 
-    second, first = deliveries(database, study_id)  # the newest first
+    first, second = deliveries(database, study_id)
     assert (first.state, first.attempts) == (DeliveryState.FAILED, 2)
     assert second.state is DeliveryState.SENT
     assert "Doe" not in str(first.last_error)
