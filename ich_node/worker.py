@@ -204,7 +204,7 @@ def _tell(bench: Bench, stage: str) -> None:
 def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
     """Analyze; None where the study went back into the queue for another attempt."""
     attempts = bench.settings.analysis.attempts
-    if claim.study.attempts > attempts + 1 and not _is_positive(claim):
+    if claim.study.attempts > attempts + 1 and not _is_positive(claim.study):
         # even the report of the failure could not be recorded: the outcome alone
         return Analysis(outcome=Outcome.FAILED, reason=Reason.MODEL_FAILED)
     if claim.study.attempts > attempts:
@@ -213,7 +213,7 @@ def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
     try:
         watch = Stopwatch(at=lambda stage: _tell(bench, stage))
         found = analyse(order, bench.reader, watch, _site_time, bench.look)
-        return _give_up(order) if found.outcome is Outcome.FAILED and _is_positive(claim) else found
+        return _give_up(order) if found.outcome is Outcome.FAILED and _is_positive(claim.study) else found
     except Exception as error:  # noqa: BLE001  whatever went wrong, the study ends visibly, never as negative
         logger().error(
             "study.analysis_failed",
@@ -231,14 +231,14 @@ def _analysis(bench: Bench, claim: Claim, order: Order) -> Analysis | None:
     return None
 
 
-def _is_positive(claim: Claim) -> bool:
-    return claim.study.outcome == Outcome.POSITIVE
+def _is_positive(study: Study) -> bool:
+    return study.outcome == Outcome.POSITIVE
 
 
 def _give_up(order: Order) -> Analysis:
     """End a study that cannot be read; what was reported as positive stays so, and nothing takes it back."""
     study = order.study
-    if study.outcome == Outcome.POSITIVE:
+    if _is_positive(study):
         logger().error("study.positive_stands", study=study.id)
         return Analysis(outcome=Outcome.POSITIVE, reason=None)
     return give_up(order, at=_site_time())

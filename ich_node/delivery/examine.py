@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import generate_uid
 from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
-from ich_node.delivery.confirm import is_listed
+from ich_node.delivery.confirm import SYNTAXES, is_listed
 from ich_node.dicom.commitment import PUSH_MODEL
 from ich_node.errors import DeliveryRefused, DestinationAway, FetchFailed
 from ich_node.network import (
@@ -21,8 +21,6 @@ from ich_node.network import (
 )
 from ich_node.settings.sections import Destination
 from ich_node.tls import Credentials
-
-_SYNTAXES: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +63,8 @@ def look_at(
     try:
         attempt(report_contexts(), note_classes)
         echo = attempt([build_context(VERIFICATION)], _echo)
-        found = attempt([build_context(FIND, _SYNTAXES)], _find_nothing)
-        committed = attempt([build_context(PUSH_MODEL, _SYNTAXES)], lambda _: None)
+        found = attempt([build_context(FIND, SYNTAXES)], _find_nothing)
+        committed = attempt([build_context(PUSH_MODEL, SYNTAXES)], lambda _: None)
     except DestinationAway as error:
         return Seen(away=str(error))
     return Seen(

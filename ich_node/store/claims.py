@@ -31,8 +31,11 @@ class Claim:
 
 def study_waits(connection: Connection, *, now: datetime) -> bool:
     """Whether there is a study to take, whole or early; reads only."""
-    free = and_(or_(_waits(now), _asked()), _unheld(now))
-    return bool(connection.execute(select(select(studies.c.id).where(free).exists())).scalar())
+    return bool(connection.execute(select(select(studies.c.id).where(_free(now)).exists())).scalar())
+
+
+def _free(now: datetime) -> ColumnElement[bool]:
+    return and_(or_(_waits(now), _asked()), _unheld(now))
 
 
 def _waits(now: datetime) -> ColumnElement[bool]:
@@ -49,8 +52,7 @@ def _unheld(now: datetime) -> ColumnElement[bool]:
 
 def early_is_due_first(connection: Connection, *, now: datetime) -> bool:
     """Whether, of all that may be taken, one to be read early is due first."""
-    free = and_(or_(_waits(now), _asked()), _unheld(now))
-    first = select(studies.c.state).where(free).order_by(*_DUE_FIRST).limit(1)
+    first = select(studies.c.state).where(_free(now)).order_by(*_DUE_FIRST).limit(1)
     return connection.execute(first).scalar() == StudyState.RECEIVING
 
 
